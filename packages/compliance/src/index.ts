@@ -1,0 +1,4 @@
+/** Compliance suites for RaftEngine, KekProvider and StateMachine adapters.
+ * @packageDocumentation
+ */
+export {};

@@ -1,0 +1,2 @@
+/** Error codes of the engine area: code to a one-line description. */
+export const engineErrors = {} as const;

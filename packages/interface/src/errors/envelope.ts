@@ -1,0 +1,2 @@
+/** Error codes of the envelope area: code to a one-line description. */
+export const envelopeErrors = {} as const;

@@ -1,0 +1,2 @@
+/** Error codes of the kek area: code to a one-line description. */
+export const kekErrors = {} as const;

@@ -1,0 +1,2 @@
+/** Error codes of the kv area: code to a one-line description. */
+export const kvErrors = {} as const;

@@ -1,0 +1,2 @@
+/** Error codes of the resp area: code to a one-line description. */
+export const respErrors = {} as const;

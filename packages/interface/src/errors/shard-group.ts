@@ -1,0 +1,2 @@
+/** Error codes of the shard-group area: code to a one-line description. */
+export const shardGroupErrors = {} as const;

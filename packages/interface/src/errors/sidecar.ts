@@ -1,0 +1,2 @@
+/** Error codes of the sidecar area: code to a one-line description. */
+export const sidecarErrors = {} as const;

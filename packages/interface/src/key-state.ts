@@ -1,0 +1,72 @@
+/**
+ * The key state: what the key-lifecycle entries of the logs add up to, plus this node's own part
+ * (`nodeId`, `nonceEpoch` of each key, `generation`). Values are immutable: a transition returns a
+ * new one. The sidecar file holds it; snapshots carry it.
+ */
+import type { KeyPurpose, WrappedKey } from './kek-provider.ts';
+
+/** The shard whose log carries key-lifecycle entries for the whole cluster. */
+export const CONTROL_SHARD = 0;
+
+/** Highest nonce epoch; a key that has reached it must be rotated. */
+export const NONCE_EPOCH_MAX = 0xffff;
+
+/** One data key as every replica records it. */
+export interface KeyRecord {
+  readonly purpose: KeyPurpose;
+  /** One per KEK that can unwrap it; never empty. */
+  readonly wraps: readonly WrappedKey[];
+  /** Milliseconds since the Unix epoch, stamped by the leader that made the key. */
+  readonly createdAtMs: number;
+  /**
+   * This node's: the nonce epoch under this key that the latest process to seal with it claimed;
+   * 0 before the first. Never lowered.
+   */
+  readonly nonceEpoch: number;
+}
+
+/** The request to cut every shard over, recorded by the control shard's own marker. */
+export interface CutoverIntent {
+  /** Index of the entry on the control shard. */
+  readonly controlIndex: bigint;
+  /** Shard ids in the order in which they are cut over; the shards of one wave together. */
+  readonly waves: readonly (readonly number[])[];
+}
+
+export interface KeyState {
+  /** 16 bytes; undefined before `Bootstrap` is applied. */
+  readonly clusterId: Uint8Array | undefined;
+  readonly nodeId: string;
+  /** Counts writes of the sidecar file. */
+  readonly generation: bigint;
+  /** By shard: index of the latest key-lifecycle entry applied. */
+  readonly appliedIndex: ReadonlyMap<number, bigint>;
+  /** By shard: index of the marker; entries above it are sealed. Set once. */
+  readonly cutoverIndex: ReadonlyMap<number, bigint>;
+  readonly cutoverIntent: CutoverIntent | undefined;
+  /** Control index of `EnableStorage`; undefined while values are stored in the clear. */
+  readonly storageIndex: bigint | undefined;
+  /** The DEK that new seals of a purpose use; 0 before `Bootstrap`. */
+  readonly activeDekId: Readonly<Record<KeyPurpose, number>>;
+  readonly keys: ReadonlyMap<number, KeyRecord>;
+  /** Writer id (1..65535) to node id; ids are given in the order of registration, never again. */
+  readonly writers: ReadonlyMap<number, string>;
+}
+
+/** Who may seal under which DEK, from which nonce epoch. */
+export interface WriterRow {
+  readonly dekId: number;
+  readonly writerId: number;
+  readonly firstEpoch: number;
+  readonly lastEpoch: number;
+}
+
+/** Where writer rows live: a durable store of its own, so that a restored sidecar shows. */
+export interface WriterRegistry {
+  /** All rows, in no order. */
+  rows(): readonly WriterRow[];
+  /** The row of one writer under one key. */
+  row(dekId: number, writerId: number): WriterRow | undefined;
+  /** Stores rows, replacing those of the same key and writer; resolves once they are durable. */
+  put(rows: readonly WriterRow[]): Promise<void>;
+}

@@ -1,0 +1,27 @@
+/**
+ * How a store seals its rows without knowing keys, DEKs or nonces. What stands on disk is a row
+ * key (a keyed pseudo-random name) and an envelope; the logical key travels inside the envelope.
+ */
+export interface RowSeal {
+  /**
+   * The name a key has on disk: a keyed PRF of shard and key. Deterministic for the life of the
+   * index DEK; says nothing about the key to who lacks that DEK.
+   * @returns 32 bytes, the caller's to keep.
+   */
+  rowKey(shardId: number, key: Uint8Array): Buffer;
+
+  /**
+   * Seals the content of one row, bound to cluster, shard, row key and header.
+   * @param header 9 bytes: authenticated, and stored in the clear beside the envelope.
+   * @param plaintext stays unchanged; not kept.
+   * @throws RAFTSEAL_ENVELOPE_* where no nonce can be drawn.
+   */
+  seal(shardId: number, rowKey: Uint8Array, header: Uint8Array, plaintext: Uint8Array): Buffer;
+
+  /**
+   * Opens what `seal` made for the same shard, row key and header.
+   * @throws RAFTSEAL_ENVELOPE_* where anything differs; nothing is returned before the tag is
+   *   checked.
+   */
+  open(shardId: number, rowKey: Uint8Array, header: Uint8Array, envelope: Uint8Array): Buffer;
+}

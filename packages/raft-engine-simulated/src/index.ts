@@ -1,0 +1,4 @@
+/** Raft groups of many replicas in one process, with seeded faults.
+ * @packageDocumentation
+ */
+export {};
