@@ -1,2 +1,20 @@
 /** Error codes of the sidecar area: code to a one-line description. */
-export const sidecarErrors = {} as const;
+export const sidecarErrors = {
+  RAFTSEAL_SIDECAR_DIRECTORY_MISSING: 'the directory of the sidecar does not exist',
+  RAFTSEAL_SIDECAR_FLUSH_FAILED: 'an fsync failed while the sidecar was written',
+  RAFTSEAL_SIDECAR_HALTED: 'an earlier write of the sidecar failed for good; none follows it',
+  RAFTSEAL_SIDECAR_LENGTH: 'the sidecar is cut short or has bytes after its end',
+  RAFTSEAL_SIDECAR_MAC: 'the MAC of the sidecar is not the one of its content',
+  RAFTSEAL_SIDECAR_MAGIC: 'the file is not a sidecar',
+  RAFTSEAL_SIDECAR_MODE: 'others than the owner may read or write the sidecar',
+  RAFTSEAL_SIDECAR_NOT_REGULAR: 'the sidecar is a symbolic link or no regular file',
+  RAFTSEAL_SIDECAR_PAYLOAD: 'the payload of the sidecar is not a canonical key-state document',
+  RAFTSEAL_SIDECAR_READBACK: 'the disk returned other bytes than were written to the sidecar',
+  RAFTSEAL_SIDECAR_READ_FAILED: 'the sidecar could not be read',
+  RAFTSEAL_SIDECAR_REGRESSION: 'a key state would take back what an earlier one has recorded',
+  RAFTSEAL_SIDECAR_STATE: 'the sidecar holds a key state that cannot be',
+  RAFTSEAL_SIDECAR_TOO_LARGE: 'the sidecar exceeds its largest size',
+  RAFTSEAL_SIDECAR_UNSUPPORTED_FILESYSTEM: 'the directory cannot replace a file durably',
+  RAFTSEAL_SIDECAR_VERSION: 'the format version of the sidecar is unknown',
+  RAFTSEAL_SIDECAR_WRITE_FAILED: 'the sidecar could not be written; the old one stands',
+} as const;
