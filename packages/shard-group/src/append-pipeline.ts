@@ -1,0 +1,235 @@
+/**
+ * The leader's way into the log: gives each proposal its index, seals it, appends it, settles an
+ * ambiguous outcome, and applies what was appended, in order.
+ *
+ * Order: a proposal counts as in flight before the wrap is read, so that whoever waits for the
+ * pipeline to drain and then swaps the wrap knows that nothing sealed under the old one follows.
+ * Reading the wrap, sealing and handing the payload to the engine happen in one synchronous step.
+ */
+import {
+  type AppendOutcome,
+  assert,
+  type LogEntry,
+  type RaftEngine,
+  RaftsealError,
+} from '@raftseal/interface';
+import type { EntryApplier } from './entry-applier.ts';
+import { TAG_BYTES, TAG_CLEARTEXT, TAG_SEALED, writeDataHeader } from './payload.ts';
+import { mustBeSealed } from './payload-wrap.ts';
+import { type Proposal, rejectProposal } from './proposal-queue.ts';
+
+export interface AppendPipelineParts<Result> {
+  readonly engine: RaftEngine;
+  readonly applier: EntryApplier<Result>;
+  /** Milliseconds since the Unix epoch. */
+  readonly clock: () => number;
+  /** A proposal has left the pipeline: there is room, or nothing in flight any more. */
+  readonly onProgress: () => void;
+  /** The engine refused for certain: this node does not lead any more. */
+  readonly onFenced: (reason: string) => void;
+  /** Apply or disk failed: the shard must halt. */
+  readonly onFatal: (error: RaftsealError) => void;
+  /** No proposal reads this buffer any more. */
+  readonly onReleased: (proposal: Proposal<Result>) => void;
+}
+
+interface InFlight<Result> {
+  readonly proposal: Proposal<Result>;
+  readonly index: bigint;
+  payload: Buffer;
+  end: 'done' | 'fenced' | RaftsealError | undefined;
+}
+
+const RETRY_DELAY_MS = 20;
+const NO_PAYLOAD = Buffer.alloc(0);
+
+export class AppendPipeline<Result> {
+  readonly #parts: AppendPipelineParts<Result>;
+  readonly #inFlightMax: number;
+  #inFlight: InFlight<Result>[] = [];
+  #applying = false;
+  #stopped = false;
+  #drainWaiters: (() => void)[] = [];
+
+  constructor(parts: AppendPipelineParts<Result>, options: { readonly inFlightMax: number }) {
+    this.#parts = parts;
+    this.#inFlightMax = options.inFlightMax;
+  }
+
+  get hasRoom(): boolean {
+    return this.#inFlight.length < this.#inFlightMax;
+  }
+
+  /** Resolves once nothing is in flight: every append has ended and, if done, is applied. */
+  drained(): Promise<void> {
+    if (this.#inFlight.length === 0) return Promise.resolve();
+    return new Promise((resolve) => this.#drainWaiters.push(resolve));
+  }
+
+  /** Seals and appends one proposal as the next entry of `term`. */
+  submit(proposal: Proposal<Result>, term: bigint): void {
+    const index = this.#parts.applier.appliedIndex + BigInt(this.#inFlight.length) + 1n;
+    const entry: InFlight<Result> = { proposal, index, payload: NO_PAYLOAD, end: undefined };
+    this.#inFlight.push(entry);
+    try {
+      entry.payload = this.#payloadOf(proposal, index);
+    } catch (error) {
+      // Nothing was appended: the index is free again, and only this proposal fails.
+      this.#inFlight.pop();
+      rejectProposal(proposal, asRaftsealError(error));
+      this.#progress();
+      return;
+    }
+    void this.#append(entry, term);
+  }
+
+  /** Fails everything in flight, whose outcome is now nobody's to wait for. */
+  abandon(error: RaftsealError): void {
+    this.#stopped = true;
+    const abandoned = this.#inFlight;
+    this.#inFlight = [];
+    for (const { proposal } of abandoned) rejectProposal(proposal, error);
+    this.#progress();
+  }
+
+  #payloadOf(proposal: Proposal<Result>, index: bigint): Buffer {
+    const { wrap, lastTimestampMs } = this.#parts.applier;
+    const body = proposal.buffer.subarray(TAG_BYTES, proposal.length);
+    if (proposal.kind === 'data') {
+      const timestampMs = Math.max(this.#parts.clock(), lastTimestampMs);
+      writeDataHeader(body, { timestampMs, count: proposal.dones.length });
+    }
+    if (proposal.kind === 'key-lifecycle' && proposal.marker) {
+      assert(wrap.kind === 'cleartext', 'a marker is appended only before the cutover');
+    } else if (wrap.kind === 'sealed') {
+      assert(mustBeSealed(wrap, index), 'entries are appended above the cutover');
+      const payload = wrap.seal(body, index, TAG_BYTES);
+      payload[0] = TAG_SEALED;
+      return payload;
+    }
+    proposal.buffer[0] = TAG_CLEARTEXT;
+    return proposal.buffer.subarray(0, proposal.length);
+  }
+
+  async #append(entry: InFlight<Result>, term: bigint): Promise<void> {
+    try {
+      entry.end = await this.#appendUntilKnown(entry, term);
+    } catch (error) {
+      entry.end = asRaftsealError(error);
+    }
+    this.#completeInOrder();
+  }
+
+  /**
+   * Repeats the same bytes at the same index until it is known what became of them: only then may
+   * anything else be put there. A refusal after an ambiguous attempt may be our own entry standing
+   * in the way, so the slot is read.
+   */
+  async #appendUntilKnown(entry: InFlight<Result>, term: bigint): Promise<'done' | 'fenced'> {
+    const { index, payload } = entry;
+    let attempt: AppendOutcome = await this.#parts.engine.append({ term, index, payload });
+    if (attempt.outcome !== 'ambiguous') return attempt.outcome;
+    while (attempt.outcome === 'ambiguous') {
+      await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));
+      if (this.#stopped) throw outcomeUnknown(index);
+      attempt = await this.#parts.engine.append({ term, index, payload });
+    }
+    if (attempt.outcome === 'done') return 'done';
+    const found = await readSlot(this.#parts.engine, index);
+    return found !== undefined && payload.equals(found.payload) ? 'done' : 'fenced';
+  }
+
+  #completeInOrder(): void {
+    while (!this.#applying && !this.#stopped) {
+      const head = this.#inFlight[0];
+      if (head?.end === undefined) break;
+      if (head.end === 'done') this.#applyHead(head);
+      else this.#failHead(head, head.end);
+    }
+  }
+
+  #applyHead(head: InFlight<Result>): void {
+    const { proposal, index, payload } = head;
+    const body = proposal.buffer.subarray(TAG_BYTES, proposal.length);
+    let results: Result[] | Promise<Result[]>;
+    try {
+      results = this.#parts.applier.applyOwn(index, payload, body);
+    } catch (error) {
+      this.#parts.onFatal(asRaftsealError(error));
+      return;
+    }
+    if (Array.isArray(results)) {
+      this.#finish(head, results);
+      return;
+    }
+    this.#applying = true;
+    results.then(
+      (late) => {
+        this.#applying = false;
+        if (!this.#stopped) this.#finish(head, late);
+        this.#completeInOrder();
+      },
+      (error: unknown) => {
+        this.#applying = false;
+        this.#parts.onFatal(asRaftsealError(error));
+      },
+    );
+  }
+
+  #finish(head: InFlight<Result>, results: Result[]): void {
+    this.#inFlight.shift();
+    const { proposal } = head;
+    if (proposal.kind === 'key-lifecycle') {
+      proposal.done(null, head.index);
+    } else {
+      assert(results.length === proposal.dones.length, 'apply gives one result per command');
+      for (let i = 0; i < results.length; i++) proposal.dones[i]?.(null, results[i]);
+    }
+    this.#parts.onReleased(proposal);
+    this.#progress();
+  }
+
+  #failHead(head: InFlight<Result>, end: 'fenced' | RaftsealError): void {
+    this.#inFlight.shift();
+    if (end !== 'fenced') {
+      rejectProposal(head.proposal, outcomeUnknown(head.index, end));
+      this.#parts.onFatal(end);
+      return;
+    }
+    const reason = `entry ${head.index} was fenced: another node leads, or the index is taken`;
+    rejectProposal(head.proposal, new RaftsealError('RAFTSEAL_SHARD_GROUP_NOT_LEADER', reason));
+    this.#parts.onFenced(reason);
+    this.#progress();
+  }
+
+  #progress(): void {
+    if (this.#inFlight.length === 0) {
+      const waiters = this.#drainWaiters;
+      this.#drainWaiters = [];
+      for (const resolve of waiters) resolve();
+    }
+    this.#parts.onProgress();
+  }
+}
+
+async function readSlot(engine: RaftEngine, index: bigint): Promise<LogEntry | undefined> {
+  for await (const chunk of engine.read({ from: index, follow: false })) return chunk[0];
+  return undefined;
+}
+
+function outcomeUnknown(index: bigint, cause?: unknown): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_SHARD_GROUP_OUTCOME_UNKNOWN',
+    `entry ${index} may or may not be in the log: read before you write again`,
+    { cause },
+  );
+}
+
+function asRaftsealError(error: unknown): RaftsealError {
+  if (error instanceof RaftsealError) return error;
+  return new RaftsealError(
+    'RAFTSEAL_SHARD_GROUP_APPLY_FAILED',
+    `unexpected failure in a shard: ${error instanceof Error ? error.message : String(error)}`,
+    { cause: error, fatal: true },
+  );
+}

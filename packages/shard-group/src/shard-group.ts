@@ -1,0 +1,459 @@
+/**
+ * One shard of a replicated log on one node: follows the log, leads it when elected, and seals
+ * what it appends.
+ *
+ * | state | meaning |
+ * | --- | --- |
+ * | follower | applies what others append; refuses proposals |
+ * | catchingUp | elected, applies what was in the log at the election; proposals wait |
+ * | leading | proposals are batched, sealed, appended, applied, answered |
+ * | gated | leading, in the middle of its cutover; proposals wait |
+ * | halted | a fatal error stopped apply for good; leadership is given up |
+ * | stopped | stopped by its owner |
+ *
+ * Two things keep cleartext out above a cutover, and either alone would do: a leader serves only
+ * after it has applied everything that was in the log when it was elected (so a marker in it is
+ * applied, and its wrap installed), and every append is fenced on the index it expects.
+ */
+
+import type { RaftEngine, StateMachine } from '@raftseal/interface';
+import { codeOf, type Leadership, RaftsealError } from '@raftseal/interface';
+import { AppendPipeline } from './append-pipeline.ts';
+import { EntryApplier, type KeyLifecycle } from './entry-applier.ts';
+import { COMMAND_HEADER_BYTES, DATA_HEADER_BYTES, TAG_BYTES } from './payload.ts';
+import type { RaftPayloadWrap } from './payload-wrap.ts';
+import { ProposalGate } from './proposal-gate.ts';
+import { type Done, keyProposal, ProposalQueue, type QueueLimits } from './proposal-queue.ts';
+
+export type ShardGroupState =
+  | 'follower'
+  | 'catchingUp'
+  | 'leading'
+  | 'gated'
+  | 'halted'
+  | 'stopped';
+
+export type CutoverStep = 'gate-closed' | 'drained' | 'marker-applied' | 'gate-opened';
+
+export interface ShardGroupOptions extends Partial<QueueLimits> {
+  readonly shardId: number;
+  /** Appends under way at once, at most what the engine allows. Default 1. */
+  readonly appendsInFlightMax?: number;
+  /** How long an entry under a DEK not yet known waits before the shard halts. Default 10 s. */
+  readonly dekWaitMs?: number;
+}
+
+export interface ShardGroupParts<Result> {
+  readonly engine: RaftEngine;
+  readonly stateMachine: StateMachine<Result>;
+  readonly keyLifecycle: KeyLifecycle;
+  /** The wrap at start: `cleartext`, or `sealed(...)` where the shard is already cut over. */
+  readonly wrap: RaftPayloadWrap;
+  /** The leader's clock, ms since the Unix epoch. Default `Date.now`. */
+  readonly clock?: () => number;
+  /** Called after each change of state. */
+  readonly onState?: (state: ShardGroupState) => void;
+  /** Called once, with the error that stopped apply. */
+  readonly onHalt?: (error: RaftsealError) => void;
+  /** Follows a cutover led by this node. `gateMs` comes with `gate-opened`. */
+  readonly onCutoverStep?: (step: CutoverStep, gateMs?: number) => void;
+}
+
+const SEAL_OVERHEAD_BYTES = 64;
+
+export class ShardGroup<Result> {
+  readonly shardId: number;
+  readonly #parts: ShardGroupParts<Result>;
+  readonly #applier: EntryApplier<Result>;
+  readonly #queue: ProposalQueue<Result>;
+  readonly #queueBytesMax: number;
+  readonly #pipeline: AppendPipeline<Result>;
+  readonly #gate = new ProposalGate();
+  readonly #stop = new AbortController();
+  #state: ShardGroupState = 'follower';
+  #leadership: Leadership | undefined;
+  #following: { readonly abort: AbortController; readonly ended: Promise<void> } | undefined;
+  #campaigning: Promise<void> | undefined;
+  #cutover: Promise<void> | undefined;
+  #haltError: RaftsealError | undefined;
+  #pumpScheduled = false;
+  #appliedWaiters: { readonly index: bigint; readonly resolve: () => void }[] = [];
+
+  constructor(options: ShardGroupOptions, parts: ShardGroupParts<Result>) {
+    this.shardId = options.shardId;
+    this.#parts = parts;
+    this.#queueBytesMax = options.queueBytesMax ?? 64 * 1024 * 1024;
+    this.#queue = new ProposalQueue({
+      batchBytesMax: options.batchBytesMax ?? 128 * 1024,
+      batchCommandsMax: options.batchCommandsMax ?? 1024,
+      queueBytesMax: this.#queueBytesMax,
+    });
+    this.#applier = new EntryApplier(
+      { shardId: options.shardId, dekWaitMs: options.dekWaitMs ?? 10_000 },
+      parts,
+    );
+    this.#pipeline = new AppendPipeline(
+      {
+        engine: parts.engine,
+        applier: this.#applier,
+        clock: parts.clock ?? Date.now,
+        onProgress: () => this.#pump(),
+        onFenced: () => void this.#leadership?.resign(),
+        onFatal: (error) => this.#halt(error),
+        onReleased: (proposal) => this.#queue.release(proposal),
+      },
+      {
+        inFlightMax: Math.min(
+          options.appendsInFlightMax ?? 1,
+          parts.engine.limits.appendsInFlightMax,
+        ),
+      },
+    );
+  }
+
+  get state(): ShardGroupState {
+    return this.#state;
+  }
+
+  /** The error that halted the shard. */
+  get haltError(): RaftsealError | undefined {
+    return this.#haltError;
+  }
+
+  get appliedIndex(): bigint {
+    return this.#applier.appliedIndex;
+  }
+
+  /** Term of the leadership this node holds; undefined while it does not lead. */
+  get term(): bigint | undefined {
+    return this.#leadership?.term;
+  }
+
+  get wrap(): RaftPayloadWrap {
+    return this.#applier.wrap;
+  }
+
+  /** Bytes of commands that wait for their entry. */
+  get queuedBytes(): number {
+    return this.#queue.bytes;
+  }
+
+  /**
+   * Sets the wrap for every entry from the next one on. Called by the installer, on every replica,
+   * as the marker (or a rotation) is applied and at start-up; idempotent for the same wrap.
+   * @throws Error for a step back to cleartext or a changed cutover index: a cutover is one-way.
+   */
+  setRaftPayloadWrap(wrap: RaftPayloadWrap): void {
+    const current = this.#applier.wrap;
+    if (current.kind === 'sealed') {
+      if (wrap.kind === 'cleartext' || wrap.cutoverIndex !== current.cutoverIndex) {
+        throw new Error(`shard ${this.shardId} was cut over at ${current.cutoverIndex} for good`);
+      }
+    }
+    this.#applier.wrap = wrap;
+  }
+
+  /** Applies everything that is in the log now, and goes on following it. */
+  async replay(): Promise<void> {
+    const { headIndex } = await this.#parts.engine.bounds();
+    this.#startFollowing();
+    await this.#applied(headIndex);
+    if (this.#haltError) throw this.#haltError;
+  }
+
+  /** Stands for election, again after every loss, until stopped. */
+  campaign(): void {
+    this.#campaigning ??= this.#campaignForever();
+  }
+
+  /**
+   * Proposes a command; copied before the call returns. `done` is called exactly once, never before
+   * the call has returned: with the result after the entry is durable and applied, or with
+   * - RAFTSEAL_SHARD_GROUP_NOT_LEADER, _OVERLOADED, _COMMAND_TOO_LARGE, _STOPPED: not appended
+   * - RAFTSEAL_SHARD_GROUP_OUTCOME_UNKNOWN, _HALTED: it may be in the log
+   * - whatever code the wrap refused to seal with: not appended
+   */
+  propose(command: Uint8Array, done: Done<Result>): void {
+    const refusal = this.#refusal() ?? this.#sizeRefusal(command.length);
+    if (refusal) setImmediate(done, refusal);
+    else if (this.#queue.add(command, done)) this.#schedulePump();
+    else setImmediate(done, this.#overloaded());
+  }
+
+  /**
+   * Proposes a key-lifecycle entry, sealed like any other; it waits while the gate is closed.
+   * @returns its index, once it is applied here
+   */
+  proposeKeyLifecycle(body: Uint8Array): Promise<bigint> {
+    return new Promise((resolve, reject) => {
+      const refusal = this.#refusal();
+      if (refusal) {
+        reject(refusal);
+        return;
+      }
+      this.#queue.addKeyLifecycle(body, (error, index) =>
+        error ? reject(error) : resolve(index as bigint),
+      );
+      this.#schedulePump();
+    });
+  }
+
+  /**
+   * Leads the cutover of this shard: close the gate, drain, append the marker in the clear, wait
+   * until this node's own apply of it has installed the wrap, open the gate. Whoever asked may go
+   * away meanwhile: nothing here depends on the caller's patience. Idempotent; a second call joins
+   * the first.
+   *
+   * Where apply found the marker stale (a rotation overtook it), the wrap is still `cleartext`
+   * afterwards and the caller proposes a new marker.
+   * @param marker body of the `EnableRaft` entry
+   * @throws RAFTSEAL_SHARD_GROUP_NOT_LEADER, RAFTSEAL_SHARD_GROUP_OUTCOME_UNKNOWN: the next leader
+   *   finishes it
+   */
+  cutOver(marker: Uint8Array): Promise<void> {
+    this.#cutover ??= this.#cutOver(marker).finally(() => {
+      this.#cutover = undefined;
+    });
+    return this.#cutover;
+  }
+
+  /** Lets the engine drop what the state machine has made durable. */
+  async truncate(): Promise<void> {
+    const { durableIndex } = this.#parts.stateMachine;
+    if (durableIndex > 0n) await this.#parts.engine.truncate(durableIndex);
+  }
+
+  /** Ends what is in flight, gives leadership up, stops following. The engine stays open. */
+  async stop(): Promise<void> {
+    if (this.#stop.signal.aborted) return;
+    this.#stop.abort();
+    this.#queue.rejectAll(this.#error('RAFTSEAL_SHARD_GROUP_STOPPED', 'the node is stopping'));
+    if (this.#state !== 'halted') {
+      await this.#pipeline.drained();
+      this.#setState('stopped');
+    }
+    await this.#leadership?.resign();
+    await this.#campaigning;
+    await this.#stopFollowing();
+  }
+
+  async #cutOver(marker: Uint8Array): Promise<void> {
+    if (this.wrap.kind === 'sealed') return;
+    const leadership = this.#leadership;
+    if (this.#state !== 'leading' || !leadership) throw this.#notLeader();
+    this.#gate.close();
+    this.#setState('gated');
+    this.#parts.onCutoverStep?.('gate-closed');
+    try {
+      await this.#pipeline.drained();
+      this.#parts.onCutoverStep?.('drained');
+      if (leadership.signal.aborted) throw this.#notLeader();
+      await new Promise<void>((resolve, reject) => {
+        const done = (error: RaftsealError | null): void => (error ? reject(error) : resolve());
+        this.#pipeline.submit(keyProposal(marker, { marker: true, done }), leadership.term);
+      });
+      this.#parts.onCutoverStep?.('marker-applied');
+    } finally {
+      const gateMs = this.#gate.open();
+      if (this.#isState('gated')) this.#setState('leading');
+      this.#parts.onCutoverStep?.('gate-opened', gateMs);
+      this.#pump();
+    }
+  }
+
+  async #campaignForever(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted && !this.#haltError) {
+      let leadership: Leadership;
+      try {
+        leadership = await this.#parts.engine.elect(signal);
+      } catch (error) {
+        if (!signal.aborted) this.#halt(this.#electionFailed(error));
+        return;
+      }
+      await this.#reign(leadership);
+    }
+  }
+
+  async #reign(leadership: Leadership): Promise<void> {
+    const lost = new Promise<void>((resolve) => {
+      leadership.signal.addEventListener('abort', () => resolve(), { once: true });
+      if (leadership.signal.aborted) resolve();
+    });
+    leadership.signal.addEventListener('abort', () => this.#stepDown(leadership), { once: true });
+    if (leadership.signal.aborted) return;
+    this.#leadership = leadership;
+    this.#setState('catchingUp');
+    await Promise.race([this.#applied(leadership.headIndex), lost]);
+    await this.#stopFollowing();
+    if (!leadership.signal.aborted && this.#isState('catchingUp')) {
+      this.#setState('leading');
+      this.#pump();
+      await lost;
+    }
+    await this.#pipeline.drained();
+    if (!this.#stop.signal.aborted && !this.#haltError) this.#startFollowing();
+  }
+
+  #stepDown(leadership: Leadership): void {
+    if (this.#leadership !== leadership) return;
+    this.#leadership = undefined;
+    if (this.#state === 'halted' || this.#state === 'stopped') return;
+    this.#setState('follower');
+    this.#queue.rejectAll(this.#notLeader());
+  }
+
+  #startFollowing(): void {
+    const abort = new AbortController();
+    this.#following = { abort, ended: this.#follow(abort.signal) };
+  }
+
+  async #stopFollowing(): Promise<void> {
+    this.#following?.abort.abort();
+    await this.#following?.ended;
+    this.#following = undefined;
+  }
+
+  async #follow(signal: AbortSignal): Promise<void> {
+    const from = this.#applier.appliedIndex + 1n;
+    try {
+      for await (const chunk of this.#parts.engine.read({ from, follow: true, signal })) {
+        for (const { index, payload } of chunk) {
+          if (signal.aborted) return;
+          const results = this.#applier.apply(index, payload);
+          if (!Array.isArray(results)) await results;
+          this.#resolveAppliedWaiters();
+        }
+      }
+    } catch (error) {
+      if (signal.aborted && codeOf(error) === 'RAFTSEAL_ENGINE_CLOSED') return;
+      this.#halt(this.#followFailed(error));
+    }
+  }
+
+  /** Resolves once `index` is applied, or the shard halted. */
+  #applied(index: bigint): Promise<void> {
+    if (this.#applier.appliedIndex >= index || this.#haltError) return Promise.resolve();
+    return new Promise((resolve) => this.#appliedWaiters.push({ index, resolve }));
+  }
+
+  #resolveAppliedWaiters(): void {
+    if (this.#appliedWaiters.length === 0) return;
+    const reached = (index: bigint): boolean =>
+      this.#haltError !== undefined || this.#applier.appliedIndex >= index;
+    const ready = this.#appliedWaiters.filter(({ index }) => reached(index));
+    this.#appliedWaiters = this.#appliedWaiters.filter(({ index }) => !reached(index));
+    for (const { resolve } of ready) resolve();
+  }
+
+  /** What arrives in one turn of the event loop shares an entry. */
+  #schedulePump(): void {
+    if (this.#pumpScheduled) return;
+    this.#pumpScheduled = true;
+    setImmediate(() => {
+      this.#pumpScheduled = false;
+      this.#pump();
+    });
+  }
+
+  #pump(): void {
+    while (
+      this.#state === 'leading' &&
+      this.#leadership &&
+      this.#gate.isOpen &&
+      this.#pipeline.hasRoom
+    ) {
+      const proposal = this.#queue.take();
+      if (!proposal) return;
+      this.#pipeline.submit(proposal, this.#leadership.term);
+    }
+  }
+
+  #halt(error: RaftsealError): void {
+    if (this.#haltError) return;
+    this.#haltError = error;
+    this.#setState('halted');
+    const refusal = this.#halted(error);
+    this.#queue.rejectAll(refusal);
+    this.#pipeline.abandon(refusal);
+    this.#resolveAppliedWaiters();
+    void this.#leadership?.resign();
+    this.#following?.abort.abort();
+    this.#parts.onHalt?.(error);
+  }
+
+  #refusal(): RaftsealError | undefined {
+    switch (this.#state) {
+      case 'leading':
+      case 'gated':
+      case 'catchingUp':
+        return this.#stop.signal.aborted
+          ? this.#error('RAFTSEAL_SHARD_GROUP_STOPPED', 'the node is stopping')
+          : undefined;
+      case 'follower':
+        return this.#notLeader();
+      case 'stopped':
+        return this.#error('RAFTSEAL_SHARD_GROUP_STOPPED', 'the node is stopping');
+      case 'halted':
+        return this.#halted(this.#haltError);
+    }
+  }
+
+  #sizeRefusal(commandBytes: number): RaftsealError | undefined {
+    const framing = TAG_BYTES + DATA_HEADER_BYTES + COMMAND_HEADER_BYTES + SEAL_OVERHEAD_BYTES;
+    const max = this.#parts.engine.limits.payloadBytesMax - framing;
+    if (commandBytes <= max) return undefined;
+    return this.#error(
+      'RAFTSEAL_SHARD_GROUP_COMMAND_TOO_LARGE',
+      `expected a command of at most ${max} bytes, found ${commandBytes}`,
+    );
+  }
+
+  #overloaded(): RaftsealError {
+    return this.#error(
+      'RAFTSEAL_SHARD_GROUP_OVERLOADED',
+      `more than ${this.#queueBytesMax} bytes of commands wait; try again later`,
+    );
+  }
+
+  #notLeader(): RaftsealError {
+    return this.#error('RAFTSEAL_SHARD_GROUP_NOT_LEADER', 'this node does not lead it');
+  }
+
+  #halted(cause: unknown): RaftsealError {
+    return new RaftsealError(
+      'RAFTSEAL_SHARD_GROUP_HALTED',
+      `shard ${this.shardId} has halted (${codeOf(cause) ?? 'unknown cause'}): see the node's log`,
+      { cause },
+    );
+  }
+
+  #electionFailed(cause: unknown): RaftsealError {
+    if (cause instanceof RaftsealError) return cause;
+    return this.#error('RAFTSEAL_SHARD_GROUP_APPLY_FAILED', 'the engine failed to elect', cause);
+  }
+
+  #followFailed(cause: unknown): RaftsealError {
+    if (cause instanceof RaftsealError) return cause;
+    return this.#error('RAFTSEAL_SHARD_GROUP_APPLY_FAILED', 'following the log failed', cause);
+  }
+
+  #error(
+    code: ConstructorParameters<typeof RaftsealError>[0],
+    what: string,
+    cause?: unknown,
+  ): RaftsealError {
+    return new RaftsealError(code, `shard ${this.shardId}: ${what}`, { cause });
+  }
+
+  /** Reads the state anew: narrowing does not survive an `await`. */
+  #isState(state: ShardGroupState): boolean {
+    return this.#state === state;
+  }
+
+  #setState(state: ShardGroupState): void {
+    if (this.#state === state) return;
+    this.#state = state;
+    this.#parts.onState?.(state);
+  }
+}
