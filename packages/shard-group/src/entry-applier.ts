@@ -129,23 +129,20 @@ export class EntryApplier<Result> {
   }
 
   #applyBody(index: bigint, body: Buffer): Result[] | Promise<Result[]> {
-    switch (body[0]) {
-      case KIND_DATA: {
-        const cursor = new DataCursor(index, body);
-        const results = this.#guard(index, () => this.#stateMachine.apply(cursor));
-        this.#lastTimestampMs = Math.max(this.#lastTimestampMs, cursor.timestampMs);
-        this.#appliedIndex = index;
-        return results;
-      }
-      case KIND_KEY_LIFECYCLE:
-        return this.#applyKeyLifecycle(index, body.subarray(1));
-      default:
-        throw fatalError(
-          'RAFTSEAL_SHARD_GROUP_MALFORMED_ENTRY',
-          `${this.#where(index)}: expected a body of kind 0x44 or 0x4b, found ${body[0] ?? 'none'}; ` +
-            'the log was written by a later version, or is damaged',
-        );
+    const kind = body[0];
+    if (kind === KIND_KEY_LIFECYCLE) return this.#applyKeyLifecycle(index, body.subarray(1));
+    if (kind !== KIND_DATA) {
+      throw fatalError(
+        'RAFTSEAL_SHARD_GROUP_MALFORMED_ENTRY',
+        `${this.#where(index)}: expected a body of kind 0x44 or 0x4b, found ${kind ?? 'none'}; ` +
+          'the log was written by a later version, or is damaged',
+      );
     }
+    const cursor = new DataCursor(index, body);
+    const results = this.#guard(index, () => this.#stateMachine.apply(cursor));
+    this.#lastTimestampMs = Math.max(this.#lastTimestampMs, cursor.timestampMs);
+    this.#appliedIndex = index;
+    return results;
   }
 
   async #applyKeyLifecycle(index: bigint, body: Buffer): Promise<Result[]> {
