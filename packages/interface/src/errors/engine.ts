@@ -1,2 +1,12 @@
 /** Error codes of the engine area: code to a one-line description. */
-export const engineErrors = {} as const;
+export const engineErrors = {
+  RAFTSEAL_ENGINE_CLOSED: 'The engine was closed; open it again to use the log.',
+  RAFTSEAL_ENGINE_CORRUPT: 'Bytes of the log that were durable are damaged or missing.',
+  RAFTSEAL_ENGINE_FLUSH_FAILED: 'A write or flush of the log failed; the engine takes no append.',
+  RAFTSEAL_ENGINE_FORMAT: 'A segment file is of a format that this version does not know.',
+  RAFTSEAL_ENGINE_LOCKED: 'Another process has the log directory open.',
+  RAFTSEAL_ENGINE_PAYLOAD_TOO_LARGE: 'The payload is above the payload limit of the engine.',
+  RAFTSEAL_ENGINE_SHARD_UNKNOWN: 'The log holds a shard that it was not opened for, or lacks one.',
+  RAFTSEAL_ENGINE_TRUNCATED: 'The entries asked for lie below the first index of the log.',
+  RAFTSEAL_ENGINE_UNAVAILABLE: 'The log cannot be reached at the moment.',
+} as const;
