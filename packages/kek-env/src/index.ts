@@ -1,4 +1,5 @@
-/** KEK provider that takes the KEK from an environment variable and unsets it.
+/**
+ * A KEK provider that takes the KEK from an environment variable and unsets it.
  * @packageDocumentation
  */
-export {};
+export { type KekFromEnvOptions, kekFromEnv } from './env-kek.ts';
