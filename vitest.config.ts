@@ -10,6 +10,7 @@ export default defineConfig({
       'packages/*/test/**/*.test.ts',
       'apps/*/test/**/*.test.ts',
       'tooling/*/test/**/*.test.ts',
+      'scripts/test/**/*.test.mjs',
     ],
     pool: 'forks',
   },

@@ -1,0 +1,99 @@
+/**
+ * Programs that tests run and npm cannot install. They come from the distribution's packages; a
+ * service that such a package brings along is never started.
+ */
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants, existsSync, rmSync, writeFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/**
+ * @typedef {object} SystemPackage
+ * @property {string} debian - Name of the Debian package.
+ * @property {readonly string[]} commands - What tests run of it.
+ * @property {string} usedFor
+ */
+
+/** @type {readonly SystemPackage[]} */
+const systemPackages = [
+  {
+    debian: 'redis-server',
+    commands: ['redis-server'],
+    usedFor: 'comparing replies with those of Redis',
+  },
+  {
+    debian: 'redis-tools',
+    commands: ['redis-cli', 'redis-benchmark'],
+    usedFor: 'driving the server with the clients of Redis',
+  },
+];
+
+/** Asked by Debian's maintainer scripts before they start a service; 101 forbids it. */
+const POLICY_FILE = '/usr/sbin/policy-rc.d';
+
+/**
+ * @param {string} command
+ * @returns {boolean} whether it is on PATH.
+ */
+function isInstalled(command) {
+  return (process.env.PATH ?? '').split(delimiter).some((directory) => {
+    try {
+      accessSync(join(directory, command), constants.X_OK);
+      return directory !== '';
+    } catch {
+      return false;
+    }
+  });
+}
+
+function missingPackages() {
+  return systemPackages.filter(({ commands }) => !commands.every(isInstalled));
+}
+
+/** Installs what is missing. Returns false, after saying how to get it, where that cannot be. */
+export function installSystemPackages() {
+  const missing = missingPackages();
+  if (missing.length === 0) return true;
+  for (const { debian, commands, usedFor } of missing) {
+    console.log(`missing: ${commands.join(', ')} (Debian package ${debian}), for ${usedFor}`);
+  }
+  const names = missing.map(({ debian }) => debian);
+  if (process.getuid?.() === 0 && isInstalled('apt-get')) aptInstall(names);
+  const still = missingPackages().flatMap(({ commands }) => commands);
+  if (still.length === 0) return true;
+  console.error(
+    `Expected on PATH, and not found: ${still.join(', ')}. The tests need them and are not run ` +
+      `without them. On Debian or Ubuntu: sudo apt-get install --no-install-recommends ` +
+      `${names.join(' ')}. Elsewhere: install Redis 7 or later from https://redis.io.`,
+  );
+  return false;
+}
+
+/** @param {readonly string[]} names */
+function aptInstall(names) {
+  const isPolicyOurs = !existsSync(POLICY_FILE);
+  if (isPolicyOurs) writeFileSync(POLICY_FILE, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
+  try {
+    const install = ['install', '-y', '--no-install-recommends', ...names];
+    // The package lists of a container image are usually empty: fetched only where they are.
+    if (apt(install) || (apt(['update']) && apt(install))) stopPackagedRedis();
+  } finally {
+    if (isPolicyOurs) rmSync(POLICY_FILE, { force: true });
+  }
+}
+
+/** @param {readonly string[]} args */
+function apt(args) {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  const lock = ['-o', 'DPkg::Lock::Timeout=120'];
+  const { status } = spawnSync('apt-get', [...lock, ...args], {
+    env,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
+  return status === 0;
+}
+
+/** A policy file that was there before may allow services: what the package started, it stops. */
+function stopPackagedRedis() {
+  if (!existsSync('/run/redis/redis-server.pid')) return;
+  spawnSync('service', ['redis-server', 'stop'], { stdio: ['ignore', 'inherit', 'inherit'] });
+}
