@@ -5,7 +5,7 @@
  */
 import { constants, type FileHandle, open } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { codeOf, type ErrorCode, type KekProvider, RaftsealError } from '@raftseal/interface';
+import { codeOf, type KekProvider, RaftsealError } from '@raftseal/interface';
 import { KEK_BYTES, kekInMemory } from '@raftseal/kek-memory';
 import { describeContent } from './content.ts';
 
@@ -22,8 +22,9 @@ const READ_BYTES_MAX = KEK_BYTES + 1;
  * by this process's effective user or root, exactly 32 bytes. Mode and owner are not checked on
  * Windows, which has neither. The file is read once; its later content has no effect.
  * `kekUri` is `file:` and the absolute path, links not resolved.
- * @throws RAFTSEAL_KEK_FILE_MISSING, _UNREADABLE, _NOT_REGULAR, _OWNER, _MODE, _LENGTH;
- *   RAFTSEAL_KEK_ZERO
+ * @throws RAFTSEAL_KEK_FILE_MISSING, RAFTSEAL_KEK_FILE_UNREADABLE,
+ *   RAFTSEAL_KEK_FILE_NOT_REGULAR, RAFTSEAL_KEK_FILE_OWNER, RAFTSEAL_KEK_FILE_MODE,
+ *   RAFTSEAL_KEK_FILE_LENGTH; RAFTSEAL_KEK_ZERO
  */
 export async function kekFromFile(path: string): Promise<KekProvider> {
   const absolute = resolve(path);
@@ -46,7 +47,10 @@ async function readKek(path: string, into: Buffer): Promise<void> {
     const bytesRead = await fill(handle, into);
     if (bytesRead !== KEK_BYTES) {
       const found = describeContent(into.subarray(0, bytesRead), stats.size);
-      throw refused('LENGTH', `expected ${path} to hold exactly ${KEK_BYTES} raw bytes; ${found}`);
+      throw new RaftsealError(
+        'RAFTSEAL_KEK_FILE_LENGTH',
+        `expected ${path} to hold exactly ${KEK_BYTES} raw bytes; ${found}`,
+      );
     }
   } catch (error) {
     throw error instanceof RaftsealError ? error : unreadable(path, error);
@@ -61,10 +65,10 @@ async function openFile(path: string): Promise<FileHandle> {
   } catch (error) {
     const code = codeOf(error);
     if (code === 'ENOENT' || code === 'ENOTDIR') {
-      throw refused(
-        'MISSING',
+      throw new RaftsealError(
+        'RAFTSEAL_KEK_FILE_MISSING',
         `expected a KEK file at ${path}; found none. Mount it, correct the path, or create one.`,
-        error,
+        { cause: error },
       );
     }
     // A socket cannot be opened; some platforms refuse a directory here already.
@@ -77,15 +81,15 @@ function checkAccess(path: string, { mode, uid }: { mode: number; uid: number })
   const effectiveUser = process.geteuid?.();
   if (effectiveUser === undefined) return;
   if (uid !== effectiveUser && uid !== 0) {
-    throw refused(
-      'OWNER',
+    throw new RaftsealError(
+      'RAFTSEAL_KEK_FILE_OWNER',
       `expected ${path} to belong to user ${effectiveUser} or root; it belongs to user ${uid}, ` +
         'who can change it. Change its owner.',
     );
   }
   if ((mode & GROUP_AND_OTHERS) !== 0) {
-    throw refused(
-      'MODE',
+    throw new RaftsealError(
+      'RAFTSEAL_KEK_FILE_MODE',
       `expected ${path} to have mode 0600 or 0400; found 0${(mode & 0o777).toString(8)}. Others ` +
         'may have read the KEK: consider a new one, and run chmod 600.',
     );
@@ -103,26 +107,19 @@ async function fill(handle: FileHandle, into: Buffer): Promise<number> {
   return position;
 }
 
-type FileCondition = 'MISSING' | 'UNREADABLE' | 'NOT_REGULAR' | 'OWNER' | 'MODE' | 'LENGTH';
-
-function refused(condition: FileCondition, message: string, cause?: unknown): RaftsealError {
-  const code: ErrorCode = `RAFTSEAL_KEK_FILE_${condition}`;
-  return new RaftsealError(code, message, { cause });
-}
-
 function notRegular(path: string): RaftsealError {
-  return refused(
-    'NOT_REGULAR',
+  return new RaftsealError(
+    'RAFTSEAL_KEK_FILE_NOT_REGULAR',
     `expected ${path} to be a regular file; found a directory or a special file. ` +
       'Name the file that holds the KEK.',
   );
 }
 
 function unreadable(path: string, cause: unknown): RaftsealError {
-  return refused(
-    'UNREADABLE',
+  return new RaftsealError(
+    'RAFTSEAL_KEK_FILE_UNREADABLE',
     `expected to read ${path}; failed with ${codeOf(cause) ?? 'an error'}. ` +
       'Check that the user of this process may read it.',
-    cause,
+    { cause },
   );
 }
