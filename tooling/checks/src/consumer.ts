@@ -3,7 +3,7 @@
  * its published manifest names and nothing else. Third-party packages are the installed ones, so
  * that nothing is fetched.
  */
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { PackedPackage } from './packed-packages.ts';
 import { failureOf, runProgram } from './program.ts';
@@ -22,7 +22,7 @@ const compilerOptions = {
 
 /**
  * Installs the tarballs in `directory`, imports and requires each, compiles against their types,
- * and runs the first example of each README.
+ * runs the first example of each README and asks each command for its help.
  */
 export async function checkConsumer(
   root: string,
@@ -51,6 +51,13 @@ export async function checkConsumer(
   for (const program of programs) {
     const run = await runProgram(process.execPath, [program], options);
     findings.push(...failureOf(`node ${program}`, run));
+  }
+  for (const { source } of packed) {
+    for (const [command, path] of Object.entries(source.manifest.bin ?? {})) {
+      const program = join('node_modules', source.manifest.name, path);
+      const run = await runProgram(process.execPath, [program, '--help'], options);
+      findings.push(...failureOf(`${command} --help`, run));
+    }
   }
   return findings;
 }
@@ -115,7 +122,8 @@ function requiringProgram(names: readonly string[]): string {
   return `${lines.join('\n')}\n`;
 }
 
-/** The first block of TypeScript of a document. */
+/** The first block of TypeScript of a document, where there is one. */
 function firstExample(path: string): string | undefined {
+  if (!existsSync(path)) return undefined;
   return /^```ts\n(.*?)^```$/ms.exec(readFileSync(path, 'utf8'))?.[1];
 }

@@ -37,7 +37,7 @@ export async function packPackages(
 
 /** The pnpm that runs this script, or the one on PATH. */
 function pnpmCommand(): string {
-  const command = process.env['npm_execpath'];
+  const command = process.env.npm_execpath;
   return command !== undefined && /pnpm(\.exe)?$/.test(command) ? command : 'pnpm';
 }
 

@@ -1,8 +1,10 @@
-/** Runs a program to its end and keeps what it printed. */
+/** Runs a program to its end, within a bound on its time, and keeps what it printed. */
 import { spawn } from 'node:child_process';
 
+const TIMEOUT_MS = 120_000;
+
 export interface ProgramResult {
-  /** -1 where a signal ended it. */
+  /** -1 where a signal ended it, as when it ran for too long. */
   readonly exitCode: number;
   /** Standard output and error, as they came. */
   readonly output: string;
@@ -15,7 +17,12 @@ export function runProgram(
   options: { readonly cwd: string },
 ): Promise<ProgramResult> {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { ...options, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(command, args, {
+      ...options,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: TIMEOUT_MS,
+      killSignal: 'SIGKILL',
+    });
     const chunks: Buffer[] = [];
     for (const stream of [child.stdout, child.stderr]) {
       stream.on('data', (chunk: Buffer) => chunks.push(chunk));
