@@ -1,4 +1,14 @@
-/** Redis-semantics state machine over an LMDB store with sealed values and lookup keys.
+/**
+ * Redis-semantics state machine over an LMDB store with sealed values and lookup keys.
  * @packageDocumentation
  */
-export {};
+export {
+  encodeCommand,
+  encodeTransaction,
+  type TransactionRequest,
+  type WatchedKey,
+} from './command-codec.ts';
+export { arityMatches, type CommandSpec, commandKeys, commandTable } from './command-table.ts';
+export type { KvOptions, KvStatistics, ScanOptions, ScanPage } from './options.ts';
+export { SLOT_COUNT, slotOf } from './slot.ts';
+export { KvStateMachine } from './state-machine.ts';

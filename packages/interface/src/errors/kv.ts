@@ -1,2 +1,11 @@
 /** Error codes of the kv area: code to a one-line description. */
-export const kvErrors = {} as const;
+export const kvErrors = {
+  RAFTSEAL_KV_COMMAND_MALFORMED: 'A log entry does not hold a command that this version knows.',
+  RAFTSEAL_KV_ROW_CORRUPT: 'A stored row does not open, or is not the row of its key.',
+  RAFTSEAL_KV_STORE_MISMATCH: 'The store belongs to another shard or cluster.',
+  RAFTSEAL_KV_STORE_VERSION: 'The store has a format version that this version does not know.',
+  RAFTSEAL_KV_SEAL_REQUIRED: 'The store holds sealed rows and was opened without a seal.',
+  RAFTSEAL_KV_STORE_FULL: 'The store has reached its map size.',
+  RAFTSEAL_KV_COMMIT_FAILED: 'A checkpoint could not be committed: no further one is tried.',
+  RAFTSEAL_KV_CLOSED: 'The state machine is closed.',
+} as const;

@@ -1,0 +1,54 @@
+/** What a shard's state machine is opened with, asked and reports. */
+import type { ByteString, RowSeal } from '@raftseal/interface';
+
+export interface KvOptions {
+  /** Of this shard alone; made if it does not exist. */
+  readonly directory: string;
+  readonly shardId: number;
+  /** Seals rows; `'cleartext'` while storage is not enabled. */
+  readonly seal: RowSeal | 'cleartext';
+  /** Memory for values that are also on disk, in bytes. Default: 256 MiB. */
+  readonly cacheBytesMax?: number;
+  /** Size of the changes in memory that starts a checkpoint, in bytes. Default: 64 MiB. */
+  readonly dirtyBytesMax?: number;
+  /** Age of the oldest change in memory that starts a checkpoint, in ms. Default: 15,000. */
+  readonly checkpointAgeMs?: number;
+  /** Quiet time after the latest change that starts a checkpoint, in ms. Default: 1,000. */
+  readonly checkpointIdleMs?: number;
+  /** Upper bound of the store's file, in bytes: address space, not disk. Default: 64 GiB. */
+  readonly mapBytesMax?: number;
+  /** Told of a failure behind the caller's back: no checkpoint is tried after it. */
+  readonly onFatal?: (error: Error) => void;
+}
+
+export interface ScanOptions {
+  /** How many stored rows one call looks at, about. */
+  readonly count: number;
+  /** A glob pattern, as Redis matches it. */
+  readonly match?: ByteString;
+  /** `string` or `hash`. */
+  readonly type?: string;
+}
+
+export interface ScanPage {
+  /** Where to go on; 0n at the end. Below 2^48, so that a shard id fits above it. */
+  readonly cursor: bigint;
+  readonly keys: ByteString[];
+}
+
+export interface KvStatistics {
+  /** Changes not yet on disk: their size in memory and their number of keys. */
+  readonly dirtyBytes: number;
+  readonly dirtyKeys: number;
+  /** Values in memory that are also on disk. */
+  readonly cacheBytes: number;
+  readonly cacheKeys: number;
+  readonly rowsSealed: number;
+  readonly rowsCleartext: number;
+  readonly appliedIndex: bigint;
+  readonly durableIndex: bigint;
+  readonly checkpoints: number;
+  /** How long the latest checkpoint took, in ms; 0 before the first. */
+  readonly lastFlushMs: number;
+  readonly lastFlushKeys: number;
+}
