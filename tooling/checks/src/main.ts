@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { checkConsumer } from './consumer.ts';
+import { checkDependenciesDocument } from './dependencies-document.ts';
 import { checkErrorCodes, checkErrorsDocument } from './error-codes.ts';
 import { checkImportCycles } from './import-cycles.ts';
 import { checkImportDirections } from './import-directions.ts';
@@ -49,6 +50,7 @@ const checks: Readonly<Record<string, () => string[] | Promise<string[]>>> = {
   'import cycles': () => checkImportCycles(workspace),
   'error codes': () => checkErrorCodes(workspace),
   'errors document': () => checkErrorsDocument(workspace),
+  'dependencies document': () => checkDependenciesDocument(workspace),
   invariants: () => checkInvariants(workspace),
   manifests: () => checkManifests(workspace),
   'file lengths': () => checkFileLengths(workspace),
