@@ -59,9 +59,12 @@ describe('probeDirectory', () => {
     }
   });
 
-  it('refuses a real file system that cannot: /proc', async () => {
-    await expect(probeDirectory('/proc/self')).rejects.toThrow(
-      expect.objectContaining({ code: 'RAFTSEAL_SIDECAR_UNSUPPORTED_FILESYSTEM' }),
-    );
-  });
+  it.runIf(process.platform === 'linux')(
+    'refuses a real file system that cannot: /proc',
+    async () => {
+      await expect(probeDirectory('/proc/self')).rejects.toThrow(
+        expect.objectContaining({ code: 'RAFTSEAL_SIDECAR_UNSUPPORTED_FILESYSTEM' }),
+      );
+    },
+  );
 });
