@@ -1,4 +1,53 @@
-/** The key-lifecycle state machine: entry codec, pure transition, effect runner, writer registry.
+/**
+ * The key lifecycle of a cluster: what the entries of its control log do to the key state of a
+ * node, and how that becomes durable before it becomes true.
+ *
+ * - {@link transition}: the pure state machine; {@link Effect}: what it asks for, in order.
+ * - {@link KeyLifecycle}: runs both on a node, hands out nonce epochs.
+ * - {@link precheck}: what a leader asks before it proposes.
+ * - {@link encodeEntry}, {@link decodeEntry}: the entries' bytes.
+ * - {@link readKeyState} and the `check...` functions: the start of a node.
+ * - {@link MemoryWriterRegistry}: a registry for those who need no durable one.
  * @packageDocumentation
  */
-export {};
+export { type UnwrapDek, unwrapWith } from './dek-unwrap.ts';
+export type {
+  Effect,
+  Install,
+  NoOpReason,
+  Outcome,
+  Transition,
+  TransitionContext,
+} from './effect.ts';
+export {
+  type BootstrapEntry,
+  decodeEntry,
+  ENTRY_BYTES_MAX,
+  type EnableRaftEntry,
+  type EnableStorageEntry,
+  encodeEntry,
+  type KeyLifecycleEntry,
+  type NewKey,
+  type RegisterEntry,
+  type RotateDekEntry,
+} from './entry.ts';
+export {
+  type Installer,
+  KeyLifecycle,
+  type KeyLifecycleParts,
+  type KeyringPort,
+  type NonceClaim,
+  type PlacedEntry,
+  type SidecarPort,
+} from './key-lifecycle.ts';
+export { type KeyStateSource, readKeyState } from './key-state-file.ts';
+export { type Precheck, type PrecheckParts, type ProposedEntry, precheck } from './precheck.ts';
+export { checkCutover, checkNode, checkNonceEpochs, checkRegistry } from './startup-checks.ts';
+export type { StartTimer } from './state-waits.ts';
+export { initialKeyState, transition } from './transition.ts';
+export {
+  MemoryWriterRegistry,
+  nextWriterId,
+  WRITER_ID_MAX,
+  writerIdOf,
+} from './writer-registry.ts';

@@ -1,0 +1,284 @@
+/**
+ * Key-lifecycle entries and their bytes in the log: msgpack arrays, a field known by its place.
+ *
+ * | entry | array |
+ * | --- | --- |
+ * | bootstrap | [1, 1, clusterId bin, [key, key, key], [nodeId str, ...]] |
+ * | register | [1, 2, nodeId str, dekId, epoch] |
+ * | rotate-dek | [1, 3, purpose byte, dekId, wraps, createdAtMs u64] |
+ * | enable-storage | [1, 4, dekId] |
+ * | enable-raft | [1, 5, dekId, controlIndex u64, nil or [[shardId, ...], ...]] |
+ *
+ * key = [purpose byte, dekId, wraps, createdAtMs u64]; wraps = [[kekUri str, bytes bin], ...]. The
+ * first element is the version, the second the kind. What this release does not know is fatal, not
+ * skipped: a replica that skipped an entry others apply would have another key state than they.
+ */
+import {
+  CLUSTER_ID_BYTES,
+  fatalError,
+  type KeyPurpose,
+  NONCE_EPOCH_MAX,
+  purposeByte,
+  RaftsealError,
+  type WrappedKey,
+} from '@raftseal/interface';
+import { Packr } from 'msgpackr';
+import {
+  BOOTSTRAP_WRITERS_MAX,
+  entryProblem,
+  keyPurposes,
+  SHARDS_MAX,
+  TEXT_LENGTH_MAX,
+  U32_MAX,
+  WRAP_BYTES_MAX,
+  WRAPS_MAX,
+} from './entry-rules.ts';
+import { PlainReader } from './plain-reader.ts';
+
+/** Largest encoded entry. */
+export const ENTRY_BYTES_MAX: number = 1024 * 1024;
+
+export const ENTRY_VERSION = 1;
+
+/** A DEK that a leader has just made. */
+export interface NewKey {
+  /** Non-zero u32, random, never used before. */
+  readonly dekId: number;
+  readonly purpose: KeyPurpose;
+  /** 1 to 16, each under another KEK. */
+  readonly wraps: readonly WrappedKey[];
+  /** Milliseconds since the Unix epoch, by the leader's clock. */
+  readonly createdAtMs: number;
+}
+
+/** Gives the cluster its identity, its first keys and its first writers; once. */
+export interface BootstrapEntry {
+  readonly kind: 'bootstrap';
+  /** 16 bytes, random. */
+  readonly clusterId: Uint8Array;
+  /** One per purpose. */
+  readonly keys: readonly NewKey[];
+  /** Node ids; they get the writer ids 1, 2, ... in this order. */
+  readonly writers: readonly string[];
+}
+
+/** Registers the nonce epoch under which a node seals with a DEK; makes an unknown node a writer. */
+export interface RegisterEntry {
+  readonly kind: 'register';
+  readonly nodeId: string;
+  readonly dekId: number;
+  /** 1..65535. */
+  readonly epoch: number;
+}
+
+/** Makes a new DEK the one that new seals of its purpose use. */
+export interface RotateDekEntry extends NewKey {
+  readonly kind: 'rotate-dek';
+}
+
+/** Seals stored values from the next entry on. */
+export interface EnableStorageEntry {
+  readonly kind: 'enable-storage';
+  /** The storage DEK that was active at the leader. */
+  readonly dekId: number;
+}
+
+/** The marker of one shard: its log is sealed above it. */
+export interface EnableRaftEntry {
+  readonly kind: 'enable-raft';
+  /** The raft DEK that was active at the leader. */
+  readonly dekId: number;
+  /**
+   * 0 on the control shard. Elsewhere the control shard's applied index at the leader, which is
+   * at or above the request and where `dekId` was made: a replica waits until it is there.
+   */
+  readonly controlIndex: bigint;
+  /**
+   * On the control shard only, whose marker is also the request to cut the others over: their
+   * ids in order, those of one wave together. Empty where there are no others.
+   */
+  readonly waves?: readonly (readonly number[])[] | undefined;
+}
+
+export type KeyLifecycleEntry =
+  | BootstrapEntry
+  | RegisterEntry
+  | RotateDekEntry
+  | EnableStorageEntry
+  | EnableRaftEntry;
+
+const kindByte: Readonly<Record<KeyLifecycleEntry['kind'], number>> = {
+  bootstrap: 1,
+  register: 2,
+  'rotate-dek': 3,
+  'enable-storage': 4,
+  'enable-raft': 5,
+};
+
+const packr = new Packr({ useRecords: false });
+
+/**
+ * The bytes of an entry. Equal entries give equal bytes.
+ * @returns at most {@link ENTRY_BYTES_MAX} bytes that the caller owns.
+ * @throws RAFTSEAL_APPLIER_ENTRY_MALFORMED, RAFTSEAL_APPLIER_ENTRY_TOO_LARGE; neither is fatal
+ *   here: nothing has been proposed.
+ */
+export function encodeEntry(entry: KeyLifecycleEntry): Buffer {
+  const problem = entryProblem(entry);
+  if (problem !== undefined) {
+    throw new RaftsealError(
+      'RAFTSEAL_APPLIER_ENTRY_MALFORMED',
+      `expected a possible ${entry.kind} entry; found that ${problem}. Correct the request.`,
+    );
+  }
+  const bytes = Buffer.from(
+    packr.pack([ENTRY_VERSION, kindByte[entry.kind], ...entryFields(entry)]),
+  );
+  if (bytes.length > ENTRY_BYTES_MAX) {
+    throw new RaftsealError(
+      'RAFTSEAL_APPLIER_ENTRY_TOO_LARGE',
+      `expected an entry of at most ${ENTRY_BYTES_MAX} bytes; found ${bytes.length}. ` +
+        'Name fewer writers or KEKs.',
+    );
+  }
+  return bytes;
+}
+
+function entryFields(entry: KeyLifecycleEntry): unknown[] {
+  switch (entry.kind) {
+    case 'bootstrap':
+      return [Buffer.from(entry.clusterId), entry.keys.map(keyFields), entry.writers];
+    case 'register':
+      return [entry.nodeId, entry.dekId, entry.epoch];
+    case 'rotate-dek':
+      return keyFields(entry);
+    case 'enable-storage':
+      return [entry.dekId];
+    case 'enable-raft':
+      return [entry.dekId, entry.controlIndex, entry.waves ?? null];
+  }
+}
+
+function keyFields({ purpose, dekId, wraps, createdAtMs }: NewKey): unknown[] {
+  const pairs = wraps.map(({ kekUri, bytes }) => [kekUri, Buffer.from(bytes)]);
+  return [purposeByte[purpose], dekId, pairs, BigInt(createdAtMs)];
+}
+
+/**
+ * Decodes what {@link encodeEntry} made.
+ * @param bytes only read; nothing of it is kept.
+ * @throws RAFTSEAL_APPLIER_ENTRY_TOO_LARGE, _ENTRY_VERSION, _ENTRY_MALFORMED; all fatal.
+ */
+export function decodeEntry(bytes: Uint8Array): KeyLifecycleEntry {
+  if (bytes.length > ENTRY_BYTES_MAX) {
+    throw fatalError(
+      'RAFTSEAL_APPLIER_ENTRY_TOO_LARGE',
+      `expected an entry of at most ${ENTRY_BYTES_MAX} bytes; found ${bytes.length}. ` +
+        'No release writes such an entry: the log is damaged.',
+    );
+  }
+  const reader = new PlainReader(bytes);
+  const length = reader.arrayLength('entry', { min: 2, max: 16 });
+  const version = reader.integer('version', { min: 0, max: U32_MAX });
+  const kind = reader.integer('kind', { min: 0, max: U32_MAX });
+  const read = version === ENTRY_VERSION ? entryReaders[kind] : undefined;
+  if (read === undefined) throw unknownEntry(version, kind);
+  const entry = read(reader, length - 2);
+  reader.end();
+  const problem = entryProblem(entry);
+  if (problem === undefined) return entry;
+  throw fatalError(
+    'RAFTSEAL_APPLIER_ENTRY_MALFORMED',
+    `expected a possible ${entry.kind} entry; found that ${problem}. A leader of another release ` +
+      'proposed it, or the log is damaged.',
+  );
+}
+
+type EntryReader = (reader: PlainReader, fields: number) => KeyLifecycleEntry;
+
+/** By kind byte. `fields` is how many elements follow it. */
+const entryReaders: Readonly<Record<number, EntryReader>> = {
+  1: (reader, fields) => {
+    expectFields('bootstrap', fields, 3);
+    return {
+      kind: 'bootstrap',
+      clusterId: reader.byteString('clusterId', { min: CLUSTER_ID_BYTES, max: CLUSTER_ID_BYTES }),
+      keys: reader.list('keys', { min: 3, max: 3 }, () => {
+        reader.tuple('key', 4);
+        return readKey(reader);
+      }),
+      writers: reader.list('writers', { min: 1, max: BOOTSTRAP_WRITERS_MAX }, () =>
+        readText(reader, 'writer'),
+      ),
+    };
+  },
+  2: (reader, fields) => {
+    expectFields('register', fields, 3);
+    return {
+      kind: 'register',
+      nodeId: readText(reader, 'nodeId'),
+      dekId: readDekId(reader),
+      epoch: reader.integer('epoch', { min: 1, max: NONCE_EPOCH_MAX }),
+    };
+  },
+  3: (reader, fields) => {
+    expectFields('rotate-dek', fields, 4);
+    return { kind: 'rotate-dek', ...readKey(reader) };
+  },
+  4: (reader, fields) => {
+    expectFields('enable-storage', fields, 1);
+    return { kind: 'enable-storage', dekId: readDekId(reader) };
+  },
+  5: (reader, fields) => {
+    expectFields('enable-raft', fields, 3);
+    const dekId = readDekId(reader);
+    const controlIndex = reader.u64('controlIndex');
+    if (reader.nil()) return { kind: 'enable-raft', dekId, controlIndex };
+    const bounds = { min: 0, max: SHARDS_MAX };
+    const waves = reader.list('waves', bounds, () =>
+      reader.list('wave', bounds, () => reader.integer('shardId', { min: 0, max: U32_MAX })),
+    );
+    return { kind: 'enable-raft', dekId, controlIndex, waves };
+  },
+};
+
+function readKey(reader: PlainReader): NewKey {
+  const purposeOf = reader.integer('purpose', { min: 1, max: keyPurposes.length });
+  const purpose = keyPurposes.find(
+    (candidate) => purposeByte[candidate] === purposeOf,
+  ) as KeyPurpose;
+  const dekId = readDekId(reader);
+  const wraps = reader.list('wraps', { min: 1, max: WRAPS_MAX }, () => {
+    reader.tuple('wrap', 2);
+    const kekUri = readText(reader, 'kekUri');
+    return { kekUri, bytes: reader.byteString('wrap', { min: 1, max: WRAP_BYTES_MAX }) };
+  });
+  const createdAtMs = reader.integer('createdAtMs', { min: 0, max: Number.MAX_SAFE_INTEGER });
+  return { dekId, purpose, wraps, createdAtMs };
+}
+
+function readDekId(reader: PlainReader): number {
+  return reader.integer('dekId', { min: 1, max: U32_MAX });
+}
+
+/** A UTF-16 unit takes at most 3 bytes of UTF-8. */
+function readText(reader: PlainReader, what: string): string {
+  return reader.text(what, 3 * TEXT_LENGTH_MAX);
+}
+
+function expectFields(kind: string, found: number, expected: number): void {
+  if (found === expected) return;
+  throw fatalError(
+    'RAFTSEAL_APPLIER_ENTRY_MALFORMED',
+    `expected ${expected} fields in a ${kind} entry; found ${found}. Start the release that ` +
+      'wrote the log, or a later one.',
+  );
+}
+
+function unknownEntry(version: number, kind: number): RaftsealError {
+  return fatalError(
+    'RAFTSEAL_APPLIER_ENTRY_VERSION',
+    `expected a key-lifecycle entry of version ${ENTRY_VERSION} and a kind from 1 to 5; found ` +
+      `version ${version}, kind ${kind}. Start the release that wrote the log, or a later one.`,
+  );
+}

@@ -1,0 +1,447 @@
+/**
+ * Runs transitions and their effects on one node: the only writer of its key state.
+ *
+ * Invariants:
+ * - One serial queue per process: applying, claiming an epoch and installing at start-up never
+ *   interleave, whichever shards they are for.
+ * - The state that others see is on disk. A failed effect is fatal for the entry's shard; before
+ *   the sidecar is durable it leaves the state unchanged, after it the state follows the disk.
+ * - A nonce epoch is in the sidecar before anyone learns of it, and no two processes of this node
+ *   are given the same one: a key's epoch 1 goes to the process that was running when the key was
+ *   made (see `noteControlHead`), and every other process claims one above.
+ * - No clock is read. Timers only bound waits.
+ */
+import {
+  assert,
+  CONTROL_SHARD,
+  codeOf,
+  type ErrorCode,
+  errorCodes,
+  fatalError,
+  type KeyPurpose,
+  type KeyRecord,
+  type KeyState,
+  RaftsealError,
+  type WriterRegistry,
+} from '@raftseal/interface';
+import { deriveMacKey, type SidecarMac } from '@raftseal/sidecar';
+import type { UnwrapDek } from './dek-unwrap.ts';
+import { type Effect, type Install, installsOf, type Outcome } from './effect.ts';
+import { decodeEntry, type KeyLifecycleEntry } from './entry.ts';
+import { checkEpoch, checkNode } from './startup-checks.ts';
+import { type StartTimer, StateWaits, startTimer } from './state-waits.ts';
+import { transition } from './transition.ts';
+import { writerIdOf } from './writer-registry.ts';
+
+/** Where unwrapped DEKs go. */
+export interface KeyringPort {
+  /** Adding a key that is there is a no-op. `dek` is copied: it is wiped after the call. */
+  add(dekId: number, purpose: KeyPurpose, dek: Uint8Array): void;
+}
+
+export interface SidecarPort {
+  /** Resolves once the state is durable. */
+  write(state: KeyState, mac: SidecarMac): Promise<void>;
+}
+
+/**
+ * Makes this node's wrap of one shard active. Called in the serial queue: it must not wait for
+ * `apply` or `claimNonceEpoch` of the same object. Idempotent.
+ */
+export type Installer = (install: Install) => void | Promise<void>;
+
+export interface KeyLifecycleParts {
+  readonly nodeId: string;
+  /** From the verified sidecar, or `initialKeyState`. */
+  readonly state: KeyState;
+  readonly unwrapDek: UnwrapDek;
+  readonly keyring: KeyringPort;
+  readonly registry: WriterRegistry;
+  readonly sidecar: SidecarPort;
+  readonly installer: Installer;
+  /** How long a marker waits for the control shard before it halts its shard. */
+  readonly controlWaitMs: number;
+  /** Default: the timers of the platform. */
+  readonly startTimer?: StartTimer;
+}
+
+/** What a process seals with: the parts of its nonces that are not the counter. */
+export interface NonceClaim {
+  readonly writerId: number;
+  readonly nonceEpoch: number;
+}
+
+export interface PlacedEntry {
+  readonly shardId: number;
+  readonly index: bigint;
+  /** An encoded key-lifecycle entry; read before the call returns. */
+  readonly body: Uint8Array;
+}
+
+export class KeyLifecycle {
+  readonly #parts: KeyLifecycleParts;
+  readonly #waits: StateWaits;
+  readonly #listeners = new Set<(state: KeyState) => void>();
+  readonly #loaded = new Set<number>();
+  /** By DEK: the epoch that this process holds. */
+  readonly #claimedEpoch = new Map<number, number>();
+  readonly #claiming = new Map<number, Promise<NonceClaim>>();
+  readonly #applying = new Set<number>();
+  readonly #haltedAt = new Map<number, bigint>();
+  #state: KeyState;
+  #macKey: Buffer | undefined;
+  #writerId: number | undefined;
+  #controlHeadIndex: bigint | undefined;
+  #closed = false;
+  /** Settles, never rejects, once the calls so far are done. */
+  #queue: Promise<unknown> = Promise.resolve();
+
+  /** @throws RAFTSEAL_APPLIER_NODE_MISMATCH where the state is another node's. */
+  constructor(parts: KeyLifecycleParts) {
+    checkNode(parts.state, parts.nodeId);
+    this.#parts = parts;
+    this.#state = parts.state;
+    this.#waits = new StateWaits(parts.startTimer ?? startTimer);
+  }
+
+  /** As the sidecar holds it. */
+  get state(): KeyState {
+    return this.#state;
+  }
+
+  /**
+   * Calls `listener` with every new state, after it is durable and before wraps are installed. A
+   * listener that throws fails the effect that called it.
+   * @returns ends the subscription.
+   */
+  onChange(listener: (state: KeyState) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /**
+   * Unwraps and loads every DEK, then installs the wrap of every shard that is cut over. Once per
+   * process, before anything is applied.
+   * @throws fatal RAFTSEAL_APPLIER_LOAD_FAILED, _INSTALL_FAILED
+   */
+  startupInstall(): Promise<void> {
+    return this.#enqueue(async () => {
+      const { clusterId, keys } = this.#state;
+      if (clusterId === undefined) return;
+      const step = { state: this.#state, isNew: false };
+      await this.#perform({ kind: 'load-deks', clusterId, keys }, step);
+      for (const install of installsOf(this.#state)) {
+        await this.#perform({ kind: 'install', ...install }, step);
+      }
+    });
+  }
+
+  /**
+   * Says how far the control log reached when this process opened it, read linearizably. Keys made
+   * by entries above may be used at epoch 1 by this process, without a claim: no earlier process of
+   * this node can have applied those entries. Without this call every key is claimed.
+   */
+  noteControlHead(headIndex: bigint): void {
+    assert(this.#controlHeadIndex === undefined, 'the head of the control log is noted once');
+    this.#controlHeadIndex = headIndex;
+  }
+
+  /**
+   * Applies one entry; resolves once its state is durable and its wrap is installed. Entries of
+   * one shard come one at a time and in order; entries at or below the recorded applied index
+   * only make the installed wrap converge. A marker waits for the control shard before it enters
+   * the queue, so that it never blocks what it waits for.
+   * @throws fatal RAFTSEAL_APPLIER_*: nothing after this entry may be applied, and a repetition of
+   *   this entry is the only one accepted.
+   */
+  async apply({ shardId, index, body }: PlacedEntry): Promise<Outcome> {
+    assert(!this.#applying.has(shardId), `one entry of shard ${shardId} is applied at a time`);
+    this.#applying.add(shardId);
+    try {
+      this.#checkOpen();
+      this.#checkNotHalted(shardId, index);
+      const entry = decodeEntry(body);
+      await this.#controlReached(entry, { shardId, index });
+      const outcome = await this.#enqueue(() => this.#run(entry, { shardId, index }));
+      this.#haltedAt.delete(shardId);
+      return outcome;
+    } catch (error) {
+      if (codeOf(error) !== 'RAFTSEAL_APPLIER_CLOSED' && !this.#haltedAt.has(shardId)) {
+        this.#haltedAt.set(shardId, index);
+      }
+      throw error;
+    } finally {
+      this.#applying.delete(shardId);
+    }
+  }
+
+  /**
+   * Resolves once the DEK is loaded and part of the durable state.
+   * @throws fatal RAFTSEAL_APPLIER_DEK_UNKNOWN after `timeoutMs`; RAFTSEAL_APPLIER_CLOSED.
+   */
+  async waitForDek(dekId: number, timeoutMs: number): Promise<void> {
+    this.#checkOpen();
+    await this.#waits.wait({
+      until: () => this.#loaded.has(dekId) && this.#state.keys.has(dekId),
+      timeoutMs,
+      late: () =>
+        fatalError(
+          'RAFTSEAL_APPLIER_DEK_UNKNOWN',
+          `expected the control shard to bring DEK ${dekId} within ${timeoutMs} ms; it did not. ` +
+            'Check that the control shard applies entries on this node.',
+        ),
+    });
+  }
+
+  /**
+   * The epoch under which this process seals with a DEK. Made durable in the sidecar before it is
+   * returned, except for a key that was made while this process ran, whose epoch 1 is durable
+   * already. Repeated and concurrent calls give one claim, until the log shows a registration of
+   * this node above it.
+   *
+   * Until {@link isRegistered}, the caller may seal nothing but the `Register` entry of the claim.
+   * @throws RAFTSEAL_APPLIER_DEK_UNKNOWN, _DEK_PURPOSE; _WRITER_UNKNOWN where a leader has to
+   *   register this node first; _EPOCH_EXHAUSTED where the DEK has to be rotated;
+   *   _EPOCH_ROLLBACK where the sidecar is an old copy; _SIDECAR_FAILED.
+   */
+  claimNonceEpoch(dekId: number): Promise<NonceClaim> {
+    const held = this.claimOf(dekId);
+    if (held !== undefined) return Promise.resolve(held);
+    const pending = this.#claiming.get(dekId);
+    if (pending !== undefined) return pending;
+    const claim = this.#enqueue(() => this.#claim(dekId)).finally(() => {
+      this.#claiming.delete(dekId);
+    });
+    this.#claiming.set(dekId, claim);
+    return claim;
+  }
+
+  /** The claim that this process holds under a DEK, or undefined where it has to claim one. */
+  claimOf(dekId: number): NonceClaim | undefined {
+    const nonceEpoch = this.#claimedEpoch.get(dekId);
+    const writerId = this.#ownWriterId();
+    if (nonceEpoch === undefined || writerId === undefined) return undefined;
+    // A registration of this node above the claim raises the record's epoch: somebody else is us.
+    if (nonceEpoch !== this.#state.keys.get(dekId)?.nonceEpoch) return undefined;
+    return { writerId, nonceEpoch };
+  }
+
+  /** True where the registry shows the claim of this process: it may seal under the DEK. */
+  isRegistered(dekId: number): boolean {
+    const claim = this.claimOf(dekId);
+    if (claim === undefined) return false;
+    return this.#parts.registry.row(dekId, claim.writerId)?.lastEpoch === claim.nonceEpoch;
+  }
+
+  /** Ends waits, lets what runs finish, wipes the MAC key. Idempotent. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#waits.abandon(closed());
+    await this.#queue;
+    this.#macKey?.fill(0);
+  }
+
+  #enqueue<Result>(task: () => Promise<Result>): Promise<Result> {
+    const result = this.#queue.then(() => {
+      this.#checkOpen();
+      return task();
+    });
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+
+  #checkOpen(): void {
+    if (this.#closed) throw closed();
+  }
+
+  #checkNotHalted(shardId: number, index: bigint): void {
+    const haltedAt = this.#haltedAt.get(shardId);
+    if (haltedAt === undefined || haltedAt === index) return;
+    throw fatalError(
+      'RAFTSEAL_APPLIER_HALTED',
+      `expected entry ${haltedAt} of shard ${shardId}, which failed, to be applied first; found ` +
+        `entry ${index}. Restart the node once the cause is gone.`,
+    );
+  }
+
+  async #controlReached(
+    entry: KeyLifecycleEntry,
+    { shardId, index }: { shardId: number; index: bigint },
+  ): Promise<void> {
+    if (entry.kind !== 'enable-raft' || shardId === CONTROL_SHARD) return;
+    if (index <= (this.#state.appliedIndex.get(shardId) ?? 0n)) return;
+    const { controlIndex } = entry;
+    const { controlWaitMs } = this.#parts;
+    await this.#waits.wait({
+      until: () => (this.#state.appliedIndex.get(CONTROL_SHARD) ?? 0n) >= controlIndex,
+      timeoutMs: controlWaitMs,
+      late: () =>
+        fatalError(
+          'RAFTSEAL_APPLIER_CONTROL_BEHIND',
+          `expected the control shard to apply index ${controlIndex} within ${controlWaitMs} ms, ` +
+            `for the marker of shard ${shardId}; it did not. Check the control shard on this node.`,
+        ),
+    });
+  }
+
+  async #run(
+    entry: KeyLifecycleEntry,
+    place: { shardId: number; index: bigint },
+  ): Promise<Outcome> {
+    this.#checkStarted();
+    const context = { ...place, registry: this.#parts.registry };
+    const { state, effects, outcome } = transition(this.#state, context, entry);
+    const isNew = this.#controlHeadIndex !== undefined && place.index > this.#controlHeadIndex;
+    for (const effect of effects) await this.#perform(effect, { state, isNew });
+    return outcome;
+  }
+
+  #checkStarted(): void {
+    const started = this.#state.clusterId === undefined || this.#macKey !== undefined;
+    assert(started, 'startupInstall comes before anything is applied or claimed');
+  }
+
+  async #perform(effect: Effect, step: Step): Promise<void> {
+    switch (effect.kind) {
+      case 'load-deks':
+        return await failingWith('RAFTSEAL_APPLIER_LOAD_FAILED', () => this.#loadDeks(effect));
+      case 'writer-rows':
+        return await failingWith('RAFTSEAL_APPLIER_REGISTRY_FAILED', () =>
+          this.#parts.registry.put(effect.rows),
+        );
+      case 'sidecar':
+        return await failingWith('RAFTSEAL_APPLIER_SIDECAR_FAILED', () => this.#write(step));
+      case 'install': {
+        const { shardId, cutoverIndex, dekId } = effect;
+        return await failingWith('RAFTSEAL_APPLIER_INSTALL_FAILED', async () =>
+          this.#parts.installer({ shardId, cutoverIndex, dekId }),
+        );
+      }
+    }
+  }
+
+  /** All are unwrapped before one is added: a KEK that fails leaves the keyring as it was. */
+  async #loadDeks({ clusterId, keys }: Effect & { kind: 'load-deks' }): Promise<void> {
+    const unwrapped: { dekId: number; purpose: KeyPurpose; dek: Uint8Array }[] = [];
+    try {
+      for (const [dekId, key] of keys) {
+        const { purpose } = key;
+        const dek = await this.#parts.unwrapDek(key, { clusterId, dekId, purpose });
+        unwrapped.push({ dekId, purpose, dek });
+      }
+      for (const { dekId, purpose, dek } of unwrapped) {
+        if (purpose === 'index') this.#macKey = deriveMacKey(dek);
+        this.#parts.keyring.add(dekId, purpose, dek);
+        this.#loaded.add(dekId);
+      }
+    } finally {
+      for (const { dek } of unwrapped) dek.fill(0);
+    }
+  }
+
+  /** The MAC is made under the index DEK, the one that is never rotated. */
+  async #write({ state, isNew }: Step): Promise<void> {
+    assert(this.#macKey !== undefined, 'the index DEK is loaded before a state is written');
+    const before = this.#state;
+    const next = { ...state, generation: before.generation + 1n };
+    await this.#parts.sidecar.write(next, {
+      dekId: next.activeDekId.index,
+      macKey: this.#macKey,
+    });
+    this.#state = next;
+    if (isNew) this.#holdFirstEpochs(before);
+    this.#waits.check();
+    for (const listener of this.#listeners) listener(next);
+  }
+
+  /** A higher epoch than 1 says that a row of an earlier process was there: then it is claimed. */
+  #holdFirstEpochs(before: KeyState): void {
+    for (const [dekId, { nonceEpoch }] of this.#state.keys) {
+      if (!before.keys.has(dekId) && nonceEpoch === 1) this.#claimedEpoch.set(dekId, nonceEpoch);
+    }
+  }
+
+  async #claim(dekId: number): Promise<NonceClaim> {
+    this.#checkStarted();
+    const held = this.claimOf(dekId);
+    if (held !== undefined) return held;
+    const key = sealingKey(this.#state, dekId);
+    const writerId = this.#ownWriterId();
+    if (writerId === undefined) throw noWriter(this.#parts.nodeId);
+    checkEpoch({ dekId, key, lastEpoch: this.#parts.registry.row(dekId, writerId)?.lastEpoch });
+    const nonceEpoch = key.nonceEpoch + 1;
+    const keys = new Map(this.#state.keys).set(dekId, { ...key, nonceEpoch });
+    try {
+      await this.#write({ state: { ...this.#state, keys }, isNew: false });
+    } catch (cause) {
+      const fatal = cause instanceof RaftsealError && cause.fatal;
+      throw failed('RAFTSEAL_APPLIER_SIDECAR_FAILED', { cause, fatal });
+    }
+    this.#claimedEpoch.set(dekId, nonceEpoch);
+    return { writerId, nonceEpoch };
+  }
+
+  /** Given once and for good. */
+  #ownWriterId(): number | undefined {
+    this.#writerId ??= writerIdOf(this.#state.writers, this.#parts.nodeId);
+    return this.#writerId;
+  }
+}
+
+/** What an effect is performed for. */
+interface Step {
+  readonly state: KeyState;
+  /** True for an entry that no earlier process of this node can have applied. */
+  readonly isNew: boolean;
+}
+
+type EffectFailure = Extract<ErrorCode, `RAFTSEAL_APPLIER_${string}_FAILED`>;
+
+async function failingWith(code: EffectFailure, act: () => Promise<void>): Promise<void> {
+  try {
+    await act();
+  } catch (cause) {
+    throw failed(code, { cause, fatal: true });
+  }
+}
+
+function failed(code: EffectFailure, options: { cause: unknown; fatal: boolean }): RaftsealError {
+  const reason = codeOf(options.cause) ?? 'an unexpected error';
+  return new RaftsealError(
+    code,
+    `expected a step of the key lifecycle to succeed; found that ${errorCodes[code]} (${reason}). ` +
+      'Remove the cause, then restart the node: the entry is applied again.',
+    options,
+  );
+}
+
+function sealingKey(state: KeyState, dekId: number): KeyRecord {
+  const key = state.keys.get(dekId);
+  if (key === undefined) {
+    throw new RaftsealError(
+      'RAFTSEAL_APPLIER_DEK_UNKNOWN',
+      `expected to claim an epoch under a DEK of this cluster; found DEK ${dekId}. ` +
+        'Wait until its entry is applied.',
+    );
+  }
+  if (key.purpose !== 'index') return key;
+  throw new RaftsealError(
+    'RAFTSEAL_APPLIER_DEK_PURPOSE',
+    `expected to claim an epoch under a storage or raft DEK; DEK ${dekId} is for indexes and ` +
+      'draws no nonces.',
+  );
+}
+
+function noWriter(nodeId: string): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_APPLIER_WRITER_UNKNOWN',
+    `expected ${nodeId} to have a writer id; it has none. A leader has to register it first.`,
+  );
+}
+
+function closed(): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_APPLIER_CLOSED',
+    'expected the key lifecycle to be open; it was closed: the node is stopping.',
+  );
+}

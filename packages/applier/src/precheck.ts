@@ -1,0 +1,104 @@
+/**
+ * What a leader asks before it proposes a key-lifecycle entry. An entry that is fatal on apply is
+ * fatal on every replica, so every reason for that is looked for here first and refused with an
+ * error that halts nothing.
+ *
+ * The answer holds for the state it was asked about. The leader therefore has applied everything in
+ * its log, and keeps one lock from the question until its own apply of the entry: two requests that
+ * are checked side by side could both pass and the second one halt.
+ */
+import { type KeyState, RaftsealError } from '@raftseal/interface';
+import { encodeSidecar, SIDECAR_BYTES_MAX } from '@raftseal/sidecar';
+import type { UnwrapDek } from './dek-unwrap.ts';
+import type { Outcome } from './effect.ts';
+import { encodeEntry, type KeyLifecycleEntry } from './entry.ts';
+import { transition } from './transition.ts';
+import type { WriterRowView } from './writer-registry.ts';
+
+export interface PrecheckParts {
+  readonly state: KeyState;
+  readonly registry: WriterRowView;
+  readonly unwrapDek: UnwrapDek;
+}
+
+export interface ProposedEntry {
+  readonly shardId: number;
+  readonly entry: KeyLifecycleEntry;
+}
+
+export interface Precheck {
+  /** What to propose. */
+  readonly body: Buffer;
+  /** How it would end now. A no-op need not be proposed: what was asked for is so already. */
+  readonly outcome: Outcome;
+}
+
+/** Replicas' sidecars differ in the length of their node ids and in nothing else that counts. */
+const SIDECAR_BYTES_SPARE = 64 * 1024;
+
+/**
+ * Whether an entry may be proposed.
+ * @throws RAFTSEAL_APPLIER_*, never fatal: the codes that apply would halt with; besides them
+ *   _ALREADY_BOOTSTRAPPED and _DEK_CONFLICT for repetitions, _STATE_TOO_LARGE (RAFTSEAL_SIDECAR_TOO_LARGE far beyond
+ *   it); and what `unwrapDek` throws for a wrap that this node's KEK does not open.
+ */
+export async function precheck(parts: PrecheckParts, proposed: ProposedEntry): Promise<Precheck> {
+  const { shardId, entry } = proposed;
+  const body = encodeEntry(entry);
+  refuseRepetition(parts.state, entry);
+  const index = (parts.state.appliedIndex.get(shardId) ?? 0n) + 1n;
+  const { registry } = parts;
+  const { state, effects, outcome } = asRefusal(() =>
+    transition(parts.state, { shardId, index, registry }, entry),
+  );
+  checkWritable(state);
+  for (const effect of effects) {
+    if (effect.kind !== 'load-deks') continue;
+    const { clusterId } = effect;
+    for (const [dekId, key] of effect.keys) {
+      const dek = await parts.unwrapDek(key, { clusterId, dekId, purpose: key.purpose });
+      dek.fill(0);
+    }
+  }
+  return { body, outcome };
+}
+
+/** A repetition of what was asked once is harmless in a log, and a mistake in a request. */
+function refuseRepetition(state: KeyState, entry: KeyLifecycleEntry): void {
+  if (entry.kind === 'bootstrap' && state.clusterId !== undefined) {
+    throw new RaftsealError(
+      'RAFTSEAL_APPLIER_ALREADY_BOOTSTRAPPED',
+      'expected a cluster without keys; found one that is bootstrapped. To change keys, rotate.',
+    );
+  }
+  if (entry.kind === 'rotate-dek' && state.keys.has(entry.dekId)) {
+    throw new RaftsealError(
+      'RAFTSEAL_APPLIER_DEK_CONFLICT',
+      `expected a DEK id that no key has had; found ${entry.dekId}. Draw another one.`,
+    );
+  }
+}
+
+function asRefusal<Result>(act: () => Result): Result {
+  try {
+    return act();
+  } catch (error) {
+    if (!(error instanceof RaftsealError)) throw error;
+    throw new RaftsealError(error.code, error.message, { cause: error });
+  }
+}
+
+/** Every replica has to be able to write the state that follows, and a few epochs more. */
+function checkWritable(state: KeyState): void {
+  const generation = state.generation + 1n;
+  const macKey = new Uint8Array(32);
+  const mac = { dekId: state.activeDekId.index, macKey };
+  const { length } = encodeSidecar({ ...state, generation }, mac);
+  const lengthMax = SIDECAR_BYTES_MAX - SIDECAR_BYTES_SPARE;
+  if (length <= lengthMax) return;
+  throw new RaftsealError(
+    'RAFTSEAL_APPLIER_STATE_TOO_LARGE',
+    `expected a key state of at most ${lengthMax} bytes after this request; found ${length}. ` +
+      'Retire keys that nothing needs.',
+  );
+}

@@ -1,0 +1,78 @@
+/**
+ * `Register`: the nonce epoch under which a node's process seals with a DEK. A node that is no
+ * writer yet becomes one and gets the next free writer id.
+ *
+ * The registered epoch equal to the one in the row is a no-op, or a node would halt on each replay;
+ * a lower one is fatal: some process has registered past it, and sealing under it could repeat a
+ * nonce. Leaders refuse it before they propose.
+ */
+import { fatalError, type KeyRecord, type KeyState } from '@raftseal/interface';
+import type { Change, TransitionContext } from './effect.ts';
+import type { RegisterEntry } from './entry.ts';
+import { nextWriterId, registerEpoch, WRITER_ID_MAX, writerIdOf } from './writer-registry.ts';
+
+export function register(
+  state: KeyState,
+  { registry }: TransitionContext,
+  entry: RegisterEntry,
+): Change {
+  const { nodeId, dekId, epoch } = entry;
+  const key = registrableKey(state, entry);
+  const knownId = writerIdOf(state.writers, nodeId);
+  const writerId = knownId ?? nextWriterId(state.writers);
+  if (writerId === undefined) {
+    throw fatalError(
+      'RAFTSEAL_APPLIER_WRITERS_EXHAUSTED',
+      `expected a free writer id for ${nodeId}; all ${WRITER_ID_MAX} have been given.`,
+    );
+  }
+  const change = registerEpoch(registry, { dekId, writerId, epoch });
+  if (change.kind === 'lower') {
+    throw fatalError(
+      'RAFTSEAL_APPLIER_EPOCH_STALE',
+      `expected ${nodeId} to register under DEK ${dekId} with epoch ${change.lastEpoch} or ` +
+        `higher; found ${epoch}. Its sidecar may be an old copy: rebuild it with resync-sidecar.`,
+    );
+  }
+  const fields = {
+    writers: knownId === undefined ? new Map(state.writers).set(writerId, nodeId) : state.writers,
+    keys: nodeId === state.nodeId ? raiseEpoch(state.keys, { dekId, key, epoch }) : state.keys,
+  };
+  if (change.kind === 'same' && knownId !== undefined) {
+    return { outcome: { kind: 'no-op', reason: 'already-registered' }, fields };
+  }
+  return {
+    outcome: { kind: 'applied' },
+    fields,
+    rows: change.kind === 'same' ? [] : [change.row],
+  };
+}
+
+function registrableKey(state: KeyState, { dekId, nodeId }: RegisterEntry): KeyRecord {
+  const key = state.keys.get(dekId);
+  if (key === undefined) {
+    throw fatalError(
+      'RAFTSEAL_APPLIER_DEK_UNKNOWN',
+      `expected ${nodeId} to register under a DEK of this cluster; found DEK ${dekId}.`,
+    );
+  }
+  if (key.purpose === 'index') {
+    throw fatalError(
+      'RAFTSEAL_APPLIER_DEK_PURPOSE',
+      `expected ${nodeId} to register under a storage or raft DEK; DEK ${dekId} is for indexes.`,
+    );
+  }
+  return key;
+}
+
+/**
+ * This node's own epoch follows its registrations: an epoch that the log knows was used by a
+ * process of this node, whatever its sidecar remembers, so the next claim has to be above it.
+ */
+function raiseEpoch(
+  keys: KeyState['keys'],
+  own: { dekId: number; key: KeyRecord; epoch: number },
+): KeyState['keys'] {
+  if (own.key.nonceEpoch >= own.epoch) return keys;
+  return new Map(keys).set(own.dekId, { ...own.key, nonceEpoch: own.epoch });
+}

@@ -1,0 +1,58 @@
+/** Waits for a condition on a state that changes now and then, each with a bound in time. */
+
+/** Calls back once after a time; the returned function cancels. */
+export type StartTimer = (delayMs: number, callback: () => void) => () => void;
+
+export const startTimer: StartTimer = (delayMs, callback) => {
+  const timer = setTimeout(callback, delayMs);
+  return () => clearTimeout(timer);
+};
+
+export interface BoundedWait {
+  readonly until: () => boolean;
+  readonly timeoutMs: number;
+  /** The error of a wait that takes too long. */
+  readonly late: () => Error;
+}
+
+interface Waiter {
+  readonly until: () => boolean;
+  readonly end: (error?: Error) => void;
+}
+
+export class StateWaits {
+  readonly #waiters = new Set<Waiter>();
+  readonly #startTimer: StartTimer;
+
+  constructor(timer: StartTimer) {
+    this.#startTimer = timer;
+  }
+
+  /** Resolves once the condition holds; at once where it does. */
+  wait({ until, timeoutMs, late }: BoundedWait): Promise<void> {
+    if (until()) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const waiter: Waiter = {
+        until,
+        end: (error) => {
+          cancel();
+          this.#waiters.delete(waiter);
+          if (error === undefined) resolve();
+          else reject(error);
+        },
+      };
+      const cancel = this.#startTimer(timeoutMs, () => waiter.end(late()));
+      this.#waiters.add(waiter);
+    });
+  }
+
+  /** Looks at every condition again. */
+  check(): void {
+    for (const waiter of this.#waiters) if (waiter.until()) waiter.end();
+  }
+
+  /** Ends every wait with `error`. */
+  abandon(error: Error): void {
+    for (const waiter of this.#waiters) waiter.end(error);
+  }
+}
