@@ -13,5 +13,8 @@ export default defineConfig({
       'scripts/test/**/*.test.mjs',
     ],
     pool: 'forks',
+    // A machine that also builds, or runs other tests, is slow: only a hang takes this long.
+    testTimeout: 30_000,
+    hookTimeout: 30_000,
   },
 });

@@ -61,7 +61,7 @@ export function installSystemPackages() {
   const still = missingPackages().flatMap(({ commands }) => commands);
   if (still.length === 0) return true;
   console.error(
-    `Expected on PATH, and not found: ${still.join(', ')}. The tests need them and are not run ` +
+    `Expected on PATH, and not found: ${still.join(', ')}. Tests that need them fail ` +
       `without them. On Debian or Ubuntu: sudo apt-get install --no-install-recommends ` +
       `${names.join(' ')}. Elsewhere: install Redis 7 or later from https://redis.io.`,
   );
