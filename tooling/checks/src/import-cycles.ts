@@ -1,6 +1,6 @@
 /**
  * No file imports itself by way of others: such files load in an order that nobody chose. Imports
- * of types count too, since files that need each other's types are one piece in two.
+ * of types do not count, since nothing of them is left at run time.
  */
 import { dirname, resolve } from 'node:path';
 import type { Workspace } from './workspace.ts';
@@ -12,7 +12,7 @@ export function checkImportCycles(workspace: Workspace): string[] {
       sources.map(({ path, imports }) => [
         path,
         imports
-          .filter(({ specifier }) => specifier.startsWith('.'))
+          .filter(({ specifier, isType }) => specifier.startsWith('.') && !isType)
           .map(({ specifier }) => resolve(dirname(path), specifier)),
       ]),
     );
