@@ -33,23 +33,19 @@ export function parseSource(root: string, path: string): SourceFile {
   if (error !== undefined) throw new Error(`${name} does not parse: ${error.message}`);
 
   const imports: Import[] = [];
-  const add = (specifier: string, isType: boolean, offset: number): void => {
+  const add = (specifier: string, offset: number): void => {
+    // Of `import { type T }` an `import {}` is left at run time, and it loads the file.
+    const isType = /^(import|export)\s+type\b/.test(text.slice(offset, offset + 20));
     imports.push({ specifier, isType, line: lineOf(text, offset) });
   };
-  for (const { moduleRequest, entries, start } of module.staticImports) {
-    add(moduleRequest.value, entries.length > 0 && entries.every((entry) => entry.isType), start);
-  }
+  for (const { moduleRequest, start } of module.staticImports) add(moduleRequest.value, start);
   for (const { start, entries } of module.staticExports) {
-    const requests = new Map<string, boolean>();
-    for (const { moduleRequest, isType } of entries) {
-      if (moduleRequest === null) continue;
-      requests.set(moduleRequest.value, isType && (requests.get(moduleRequest.value) ?? true));
-    }
-    for (const [specifier, isType] of requests) add(specifier, isType, start);
+    const specifiers = new Set(entries.flatMap(({ moduleRequest }) => moduleRequest?.value ?? []));
+    for (const specifier of specifiers) add(specifier, start);
   }
   for (const { moduleRequest, start } of module.dynamicImports) {
     const quoted = /^(['"])([^'"]*)\1$/.exec(text.slice(moduleRequest.start, moduleRequest.end));
-    if (quoted?.[2] !== undefined) add(quoted[2], false, start);
+    if (quoted?.[2] !== undefined) add(quoted[2], start);
   }
   return { path, name, text, imports, comments, program };
 }
