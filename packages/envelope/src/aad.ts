@@ -13,7 +13,7 @@
  * length: no two different places have the same associated data. The flag is always 0.
  */
 import { CLUSTER_ID_BYTES } from '@raftseal/interface';
-import { isU32, isU64, writeU32, writeU64 } from './big-endian.ts';
+import { isU32, isU64, writeU32 } from './big-endian.ts';
 import { checkDekId } from './header.ts';
 
 /** Bytes of the value header that stands beside a storage envelope. */
@@ -53,6 +53,7 @@ export interface StoragePlace {
 /** Writes the associated data of raft envelopes of version 2 into one reused buffer. */
 export class RaftAad {
   readonly #bytes = new Uint8Array(INDEX_OFFSET + 8);
+  readonly #view = new DataView(this.#bytes.buffer);
 
   constructor(clusterId: Uint8Array) {
     startVersion2(this.#bytes, RAFT_LAYER, clusterId);
@@ -67,7 +68,7 @@ export class RaftAad {
     const bytes = this.#bytes;
     writeU32(bytes, DEK_ID_OFFSET, dekId);
     writeU32(bytes, SHARD_ID_OFFSET, shardId);
-    writeU64(bytes, INDEX_OFFSET, index);
+    this.#view.setBigUint64(INDEX_OFFSET, index);
     return bytes;
   }
 }

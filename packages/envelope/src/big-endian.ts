@@ -3,7 +3,7 @@
  * so each read ends in `>>> 0`, or an id from 2^31 up would come out negative.
  */
 
-const U64_END = 1n << 64n;
+const U64_MAX = (1n << 64n) - 1n;
 
 export function isU16(value: number): boolean {
   return (value & 0xffff) === value;
@@ -14,7 +14,7 @@ export function isU32(value: number): boolean {
 }
 
 export function isU64(value: bigint): boolean {
-  return value >= 0n && value < U64_END;
+  return value >= 0n && value <= U64_MAX;
 }
 
 export function writeU16(target: Uint8Array, offset: number, value: number): void {
@@ -27,11 +27,6 @@ export function writeU32(target: Uint8Array, offset: number, value: number): voi
   target[offset + 1] = value >>> 16;
   target[offset + 2] = value >>> 8;
   target[offset + 3] = value;
-}
-
-export function writeU64(target: Uint8Array, offset: number, value: bigint): void {
-  writeU32(target, offset, Number(value >> 32n));
-  writeU32(target, offset + 4, Number(value & 0xffff_ffffn));
 }
 
 /** Bytes past the end read as 0; callers check lengths first. */
