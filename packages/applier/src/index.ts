@@ -36,11 +36,11 @@ export {
   KeyLifecycle,
   type KeyLifecycleParts,
   type KeyringPort,
-  type NonceClaim,
   type PlacedEntry,
   type SidecarPort,
 } from './key-lifecycle.ts';
 export { type KeyStateSource, readKeyState } from './key-state-file.ts';
+export type { NonceClaim } from './nonce-claims.ts';
 export { type Precheck, type PrecheckParts, type ProposedEntry, precheck } from './precheck.ts';
 export { checkCutover, checkNode, checkNonceEpochs, checkRegistry } from './startup-checks.ts';
 export type { StartTimer } from './state-waits.ts';

@@ -6,9 +6,6 @@
  *   interleave, whichever shards they are for.
  * - The state that others see is on disk. A failed effect is fatal for the entry's shard; before
  *   the sidecar is durable it leaves the state unchanged, after it the state follows the disk.
- * - A nonce epoch is in the sidecar before anyone learns of it, and no two processes of this node
- *   are given the same one: a key's epoch 1 goes to the process that was running when the key was
- *   made (see `noteControlHead`), and every other process claims one above.
  * - No clock is read. Timers only bound waits.
  */
 import {
@@ -19,7 +16,6 @@ import {
   errorCodes,
   fatalError,
   type KeyPurpose,
-  type KeyRecord,
   type KeyState,
   RaftsealError,
   type WriterRegistry,
@@ -28,10 +24,10 @@ import { deriveMacKey, type SidecarMac } from '@raftseal/sidecar';
 import type { UnwrapDek } from './dek-unwrap.ts';
 import { type Effect, type Install, installsOf, type Outcome } from './effect.ts';
 import { decodeEntry, type KeyLifecycleEntry } from './entry.ts';
-import { checkEpoch, checkNode } from './startup-checks.ts';
+import { type NonceClaim, NonceClaims } from './nonce-claims.ts';
+import { checkNode } from './startup-checks.ts';
 import { type StartTimer, StateWaits, startTimer } from './state-waits.ts';
 import { transition } from './transition.ts';
-import { writerIdOf } from './writer-registry.ts';
 
 /** Where unwrapped DEKs go. */
 export interface KeyringPort {
@@ -65,12 +61,6 @@ export interface KeyLifecycleParts {
   readonly startTimer?: StartTimer;
 }
 
-/** What a process seals with: the parts of its nonces that are not the counter. */
-export interface NonceClaim {
-  readonly writerId: number;
-  readonly nonceEpoch: number;
-}
-
 export interface PlacedEntry {
   readonly shardId: number;
   readonly index: bigint;
@@ -83,14 +73,12 @@ export class KeyLifecycle {
   readonly #waits: StateWaits;
   readonly #listeners = new Set<(state: KeyState) => void>();
   readonly #loaded = new Set<number>();
-  /** By DEK: the epoch that this process holds. */
-  readonly #claimedEpoch = new Map<number, number>();
+  readonly #claims: NonceClaims;
   readonly #claiming = new Map<number, Promise<NonceClaim>>();
   readonly #applying = new Set<number>();
   readonly #haltedAt = new Map<number, bigint>();
   #state: KeyState;
   #macKey: Buffer | undefined;
-  #writerId: number | undefined;
   #controlHeadIndex: bigint | undefined;
   #closed = false;
   /** Settles, never rejects, once the calls so far are done. */
@@ -102,6 +90,12 @@ export class KeyLifecycle {
     this.#parts = parts;
     this.#state = parts.state;
     this.#waits = new StateWaits(parts.startTimer ?? startTimer);
+    this.#claims = new NonceClaims({
+      nodeId: parts.nodeId,
+      registry: parts.registry,
+      state: () => this.#state,
+      write: (state) => this.#writeClaim(state),
+    });
   }
 
   /** As the sidecar holds it. */
@@ -209,7 +203,10 @@ export class KeyLifecycle {
     if (held !== undefined) return Promise.resolve(held);
     const pending = this.#claiming.get(dekId);
     if (pending !== undefined) return pending;
-    const claim = this.#enqueue(() => this.#claim(dekId)).finally(() => {
+    const claim = this.#enqueue(() => {
+      this.#checkStarted();
+      return this.#claims.claim(dekId);
+    }).finally(() => {
       this.#claiming.delete(dekId);
     });
     this.#claiming.set(dekId, claim);
@@ -218,19 +215,12 @@ export class KeyLifecycle {
 
   /** The claim that this process holds under a DEK, or undefined where it has to claim one. */
   claimOf(dekId: number): NonceClaim | undefined {
-    const nonceEpoch = this.#claimedEpoch.get(dekId);
-    const writerId = this.#ownWriterId();
-    if (nonceEpoch === undefined || writerId === undefined) return undefined;
-    // A registration of this node above the claim raises the record's epoch: somebody else is us.
-    if (nonceEpoch !== this.#state.keys.get(dekId)?.nonceEpoch) return undefined;
-    return { writerId, nonceEpoch };
+    return this.#claims.of(dekId);
   }
 
   /** True where the registry shows the claim of this process: it may seal under the DEK. */
   isRegistered(dekId: number): boolean {
-    const claim = this.claimOf(dekId);
-    if (claim === undefined) return false;
-    return this.#parts.registry.row(dekId, claim.writerId)?.lastEpoch === claim.nonceEpoch;
+    return this.#claims.isRegistered(dekId);
   }
 
   /** Ends waits, lets what runs finish, wipes the MAC key. Idempotent. */
@@ -349,42 +339,19 @@ export class KeyLifecycle {
       macKey: this.#macKey,
     });
     this.#state = next;
-    if (isNew) this.#holdFirstEpochs(before);
+    if (isNew) this.#claims.holdFirstEpochs(before);
     this.#waits.check();
     for (const listener of this.#listeners) listener(next);
   }
 
-  /** A higher epoch than 1 says that a row of an earlier process was there: then it is claimed. */
-  #holdFirstEpochs(before: KeyState): void {
-    for (const [dekId, { nonceEpoch }] of this.#state.keys) {
-      if (!before.keys.has(dekId) && nonceEpoch === 1) this.#claimedEpoch.set(dekId, nonceEpoch);
-    }
-  }
-
-  async #claim(dekId: number): Promise<NonceClaim> {
-    this.#checkStarted();
-    const held = this.claimOf(dekId);
-    if (held !== undefined) return held;
-    const key = sealingKey(this.#state, dekId);
-    const writerId = this.#ownWriterId();
-    if (writerId === undefined) throw noWriter(this.#parts.nodeId);
-    checkEpoch({ dekId, key, lastEpoch: this.#parts.registry.row(dekId, writerId)?.lastEpoch });
-    const nonceEpoch = key.nonceEpoch + 1;
-    const keys = new Map(this.#state.keys).set(dekId, { ...key, nonceEpoch });
+  /** A claim halts no shard, unless the sidecar failed for good. */
+  async #writeClaim(state: KeyState): Promise<void> {
     try {
-      await this.#write({ state: { ...this.#state, keys }, isNew: false });
+      await this.#write({ state, isNew: false });
     } catch (cause) {
       const fatal = cause instanceof RaftsealError && cause.fatal;
       throw failed('RAFTSEAL_APPLIER_SIDECAR_FAILED', { cause, fatal });
     }
-    this.#claimedEpoch.set(dekId, nonceEpoch);
-    return { writerId, nonceEpoch };
-  }
-
-  /** Given once and for good. */
-  #ownWriterId(): number | undefined {
-    this.#writerId ??= writerIdOf(this.#state.writers, this.#parts.nodeId);
-    return this.#writerId;
   }
 }
 
@@ -412,30 +379,6 @@ function failed(code: EffectFailure, options: { cause: unknown; fatal: boolean }
     `expected a step of the key lifecycle to succeed; found that ${errorCodes[code]} (${reason}). ` +
       'Remove the cause, then restart the node: the entry is applied again.',
     options,
-  );
-}
-
-function sealingKey(state: KeyState, dekId: number): KeyRecord {
-  const key = state.keys.get(dekId);
-  if (key === undefined) {
-    throw new RaftsealError(
-      'RAFTSEAL_APPLIER_DEK_UNKNOWN',
-      `expected to claim an epoch under a DEK of this cluster; found DEK ${dekId}. ` +
-        'Wait until its entry is applied.',
-    );
-  }
-  if (key.purpose !== 'index') return key;
-  throw new RaftsealError(
-    'RAFTSEAL_APPLIER_DEK_PURPOSE',
-    `expected to claim an epoch under a storage or raft DEK; DEK ${dekId} is for indexes and ` +
-      'draws no nonces.',
-  );
-}
-
-function noWriter(nodeId: string): RaftsealError {
-  return new RaftsealError(
-    'RAFTSEAL_APPLIER_WRITER_UNKNOWN',
-    `expected ${nodeId} to have a writer id; it has none. A leader has to register it first.`,
   );
 }
 

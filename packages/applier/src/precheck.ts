@@ -7,7 +7,7 @@
  * its log, and keeps one lock from the question until its own apply of the entry: two requests that
  * are checked side by side could both pass and the second one halt.
  */
-import { type KeyState, RaftsealError } from '@raftseal/interface';
+import { codeOf, type KeyState, RaftsealError } from '@raftseal/interface';
 import { encodeSidecar, SIDECAR_BYTES_MAX } from '@raftseal/sidecar';
 import type { UnwrapDek } from './dek-unwrap.ts';
 import type { Outcome } from './effect.ts';
@@ -33,14 +33,17 @@ export interface Precheck {
   readonly outcome: Outcome;
 }
 
-/** Replicas' sidecars differ in the length of their node ids and in nothing else that counts. */
-const SIDECAR_BYTES_SPARE = 64 * 1024;
+/**
+ * What a request may grow the state to. The rest of the sidecar is for what is not asked about: the
+ * applied and cutover indexes of every shard, and the replica's own node id.
+ */
+const STATE_BYTES_MAX = SIDECAR_BYTES_MAX - 1024 * 1024;
 
 /**
  * Whether an entry may be proposed.
  * @throws RAFTSEAL_APPLIER_*, never fatal: the codes that apply would halt with; besides them
- *   _ALREADY_BOOTSTRAPPED and _DEK_CONFLICT for repetitions, _STATE_TOO_LARGE (RAFTSEAL_SIDECAR_TOO_LARGE far beyond
- *   it); and what `unwrapDek` throws for a wrap that this node's KEK does not open.
+ *   _ALREADY_BOOTSTRAPPED and _DEK_CONFLICT for repetitions, _STATE_TOO_LARGE; and what `unwrapDek`
+ *   throws for a wrap that this node's KEK does not open.
  */
 export async function precheck(parts: PrecheckParts, proposed: ProposedEntry): Promise<Precheck> {
   const { shardId, entry } = proposed;
@@ -51,7 +54,7 @@ export async function precheck(parts: PrecheckParts, proposed: ProposedEntry): P
   const { state, effects, outcome } = asRefusal(() =>
     transition(parts.state, { shardId, index, registry }, entry),
   );
-  checkWritable(state);
+  checkWritable(parts.state, state);
   for (const effect of effects) {
     if (effect.kind !== 'load-deks') continue;
     const { clusterId } = effect;
@@ -88,17 +91,30 @@ function asRefusal<Result>(act: () => Result): Result {
   }
 }
 
-/** Every replica has to be able to write the state that follows, and a few epochs more. */
-function checkWritable(state: KeyState): void {
-  const generation = state.generation + 1n;
-  const macKey = new Uint8Array(32);
-  const mac = { dekId: state.activeDekId.index, macKey };
-  const { length } = encodeSidecar({ ...state, generation }, mac);
-  const lengthMax = SIDECAR_BYTES_MAX - SIDECAR_BYTES_SPARE;
-  if (length <= lengthMax) return;
+/**
+ * Every replica has to be able to write the state that follows, now and with the indexes of every
+ * shard. Registrations of known writers and markers add nothing else, and are never refused.
+ */
+function checkWritable(before: KeyState, after: KeyState): void {
+  const grows =
+    after.keys.size > before.keys.size ||
+    after.writers.size > before.writers.size ||
+    after.cutoverIntent !== before.cutoverIntent;
+  if (!grows || sidecarBytes(after) <= STATE_BYTES_MAX) return;
   throw new RaftsealError(
     'RAFTSEAL_APPLIER_STATE_TOO_LARGE',
-    `expected a key state of at most ${lengthMax} bytes after this request; found ${length}. ` +
+    `expected a key state of at most ${STATE_BYTES_MAX} bytes after this request; found more. ` +
       'Retire keys that nothing needs.',
   );
+}
+
+function sidecarBytes(state: KeyState): number {
+  const generation = state.generation + 1n;
+  const mac = { dekId: state.activeDekId.index, macKey: new Uint8Array(32) };
+  try {
+    return encodeSidecar({ ...state, generation }, mac).length;
+  } catch (error) {
+    if (codeOf(error) === 'RAFTSEAL_SIDECAR_TOO_LARGE') return Number.POSITIVE_INFINITY;
+    throw error;
+  }
 }

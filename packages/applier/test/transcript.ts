@@ -52,7 +52,7 @@ class Machine {
   #registry = new MemoryWriterRegistry();
 
   async run(line: string): Promise<string[]> {
-    const [command, ...words] = line.split(' ');
+    const [command = '', ...words] = line.split(' ');
     switch (command) {
       case 'node':
         this.#state = initialKeyState(words[0] ?? '');
@@ -99,7 +99,7 @@ class Machine {
   }
 }
 
-function parseEntry([kind, ...words]: string[]): KeyLifecycleEntry {
+function parseEntry([kind = '', ...words]: string[]): KeyLifecycleEntry {
   const named = new Map(words.map((word) => word.split('=') as [string, string]));
   const text = (name: string): string => named.get(name) ?? '';
   const variant = Number(named.get('variant') ?? 0);
@@ -165,7 +165,7 @@ function describe(effect: Effect): string {
 }
 
 function describeState(state: KeyState): string[] {
-  const pairs = (map: ReadonlyMap<number, unknown>): string =>
+  const pairs = (map: ReadonlyMap<number, string | bigint>): string =>
     [...map].map(([key, value]) => `${key}:${value}`).join(' ') || 'none';
   const { storage, raft, index } = state.activeDekId;
   const intent = state.cutoverIntent;

@@ -15,7 +15,7 @@ describe('the key-lifecycle state machine follows its transcripts', () => {
     const file = new URL(name, directory);
     const recorded = readFileSync(file, 'utf8');
     const replayed = await replay(recorded);
-    if (process.env['TRANSCRIPTS'] === 'write') writeFileSync(file, replayed);
+    if (process.env.TRANSCRIPTS === 'write') writeFileSync(file, replayed);
     else expect(replayed).toBe(recorded);
   });
 

@@ -1,12 +1,22 @@
 /**
- * A cluster's worth of keys, and nodes to apply entries on: real KEK, keyring and sidecar bytes,
- * with the sidecar in memory so that a test can stop the node between any two effects.
+ * A cluster's worth of keys, and processes of nodes to apply entries on: real KEK, keyring and
+ * sidecar, and points between the effects at which a test can end the process.
  */
 import { createHash } from 'node:crypto';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Keyring } from '@raftseal/envelope';
 import type { KeyPurpose, KeyState, WriterRegistry, WriterRow } from '@raftseal/interface';
 import { kekInMemory } from '@raftseal/kek-memory';
-import { decodeSidecar, deriveMacKey, encodeSidecar, type SidecarMac } from '@raftseal/sidecar';
+import {
+  decodeSidecar,
+  deriveMacKey,
+  encodeSidecar,
+  SidecarFile,
+  type SidecarMac,
+  type UnverifiedSidecar,
+} from '@raftseal/sidecar';
 import {
   type BootstrapEntry,
   encodeEntry,
@@ -20,6 +30,7 @@ import {
   type Outcome,
   type PlacedEntry,
   readKeyState,
+  type SidecarPort,
   unwrapWith,
 } from '../src/index.ts';
 
@@ -136,10 +147,39 @@ export const crashPoints: readonly CrashPoint[] = [
   'after install',
 ];
 
-/** What outlives a process. */
+/** A sidecar as one process has it open. */
+export interface SidecarStore extends SidecarPort {
+  read(): Promise<UnverifiedSidecar | undefined>;
+}
+
+/** What outlives a process; the sidecar's bytes are kept in memory. */
 export class Disk {
   sidecar: Uint8Array | undefined;
   rows: readonly WriterRow[] = [];
+
+  open(): SidecarStore {
+    return {
+      read: async () => (this.sidecar === undefined ? undefined : decodeSidecar(this.sidecar)),
+      write: async (state, mac) => {
+        const bytes = encodeSidecar(state, mac);
+        decodeSidecar(bytes).verify(deriveMacKey(dekOf(mac.dekId)));
+        this.sidecar = bytes;
+      },
+    };
+  }
+}
+
+/** The same with the real sidecar file. */
+export class FileDisk extends Disk {
+  readonly directory: string = mkdtempSync(join(tmpdir(), 'raftseal-applier-'));
+
+  override open(): SidecarStore {
+    return new SidecarFile({ directory: this.directory });
+  }
+
+  remove(): void {
+    rmSync(this.directory, { recursive: true });
+  }
 }
 
 /** One process of a node over a disk. */
@@ -155,13 +195,15 @@ export class Process {
   /** The next time this point is passed, the process ends there. */
   crashAt: CrashPoint | undefined;
   readonly #disk: Disk;
+  readonly #sidecar: SidecarStore;
 
   private constructor(
-    disk: Disk,
+    { disk, sidecar }: { disk: Disk; sidecar: SidecarStore },
     state: KeyState,
     { controlWaitMs = CONTROL_WAIT_MS, ...parts }: Partial<KeyLifecycleParts>,
   ) {
     this.#disk = disk;
+    this.#sidecar = sidecar;
     this.registry = new MemoryWriterRegistry(disk.rows);
     this.lifecycle = new KeyLifecycle({
       nodeId: state.nodeId,
@@ -196,13 +238,9 @@ export class Process {
     disk: Disk,
     { nodeId = 'a', ...parts }: Partial<KeyLifecycleParts> = {},
   ): Promise<Process> {
-    const bytes = disk.sidecar;
-    const state = await readKeyState({
-      nodeId,
-      sidecar: { read: async () => (bytes === undefined ? undefined : decodeSidecar(bytes)) },
-      unwrapDek: unwrapWith([kek]),
-    });
-    const process = new Process(disk, state, parts);
+    const sidecar = disk.open();
+    const state = await readKeyState({ nodeId, sidecar, unwrapDek: unwrapWith([kek]) });
+    const process = new Process({ disk, sidecar }, state, parts);
     await process.lifecycle.startupInstall();
     process.performed.length = 0;
     return process;
@@ -238,11 +276,9 @@ export class Process {
 
   async #writeSidecar(state: KeyState, mac: SidecarMac): Promise<void> {
     this.pass('before sidecar');
-    const bytes = encodeSidecar(state, mac);
-    decodeSidecar(bytes).verify(deriveMacKey(dekOf(mac.dekId)));
+    await this.#sidecar.write(state, mac);
     this.performed.push('sidecar');
     this.sidecarWrites += 1;
-    this.#disk.sidecar = bytes;
     this.pass('after sidecar');
   }
 }
