@@ -6,7 +6,7 @@
  * mismatches are fatal, and so is an envelope that does not open: nothing is skipped, and the
  * applied index stays where it was.
  */
-import { codeOf, fatalError, RaftsealError, type StateMachine } from '@raftseal/interface';
+import { assert, codeOf, fatalError, RaftsealError, type StateMachine } from '@raftseal/interface';
 import {
   DataCursor,
   KIND_DATA,
@@ -139,7 +139,11 @@ export class EntryApplier<Result> {
       );
     }
     const cursor = new DataCursor(index, body);
-    const results = this.#guard(index, () => this.#stateMachine.apply(cursor));
+    const results = this.#guard(index, () => {
+      const answers = this.#stateMachine.apply(cursor);
+      assert(answers.length === cursor.count, 'apply gives one result per command');
+      return answers;
+    });
     this.#lastTimestampMs = Math.max(this.#lastTimestampMs, cursor.timestampMs);
     this.#appliedIndex = index;
     return results;
