@@ -130,7 +130,7 @@ describe('applying an entry', () => {
     expect(await applied).toEqual({ kind: 'applied' });
   });
 
-  it('TSH-15: an entry at or below the applied index writes nothing', async () => {
+  it('HAZARD TSH-15: an entry at or below the applied index writes nothing', async () => {
     const process = await bootstrapped();
     const writes = process.sidecarWrites;
     expect(await process.apply(0, 1n, await bootstrapEntry())).toEqual({ kind: 'replayed' });
@@ -272,6 +272,24 @@ describe('a marker of another shard', () => {
 });
 
 describe('waiting for a DEK', () => {
+  it('runs on the timers it is given, and cancels them', async () => {
+    const timers = new Map<number, () => void>();
+    const process = await Process.start(new Disk(), {
+      startTimer: (delayMs, callback) => {
+        timers.set(delayMs, callback);
+        return () => timers.delete(delayMs);
+      },
+    });
+    const [late, intime] = [process.lifecycle.waitForDek(9, 7), process.lifecycle.waitForDek(2, 8)];
+    expect([...timers.keys()]).toEqual([7, 8]);
+    await process.apply(0, 1n, await bootstrapEntry());
+    await intime;
+    expect([...timers.keys()]).toEqual([7]);
+    timers.get(7)?.();
+    await expect(late).rejects.toEqual(fatally('RAFTSEAL_APPLIER_DEK_UNKNOWN'));
+    expect(timers.size).toBe(0);
+  });
+
   it('ends when the entry that brings it is durable', async () => {
     const process = await bootstrapped();
     const waiting = process.lifecycle.waitForDek(5, 5000);
@@ -369,6 +387,18 @@ describe('claiming a nonce epoch', () => {
     expect(await process.lifecycle.claimNonceEpoch(2)).toEqual({ writerId: 1, nonceEpoch: 7 });
   });
 
+  it('invariant 3: is not taken back by a late registration of an earlier process', async () => {
+    const disk = new Disk();
+    await bootstrapped(disk);
+    await (await Process.start(disk)).lifecycle.claimNonceEpoch(2);
+    const process = await Process.start(disk);
+    expect(await process.lifecycle.claimNonceEpoch(2)).toEqual({ writerId: 1, nonceEpoch: 3 });
+    await process.apply(0, 2n, registration('a', 2, 2));
+    expect(process.state.keys.get(2)?.nonceEpoch).toBe(3);
+    expect(process.lifecycle.claimOf(2)).toEqual({ writerId: 1, nonceEpoch: 3 });
+    expect(process.lifecycle.isRegistered(2)).toBe(false);
+  });
+
   it('ends a first epoch as well when a registration of this node is above it', async () => {
     const process = await bootstrapped();
     await process.apply(0, 2n, registration('a', 2, 3));
@@ -446,7 +476,7 @@ describe('claiming a nonce epoch', () => {
     );
   });
 
-  it('AROT-06: a rotation does not touch the epochs of other keys, nor replay its own', async () => {
+  it('HAZARD AROT-06: a rotation does not touch the epochs of other keys, nor replay its own', async () => {
     const disk = new Disk();
     await bootstrapped(disk);
     const process = await Process.start(disk);
@@ -503,6 +533,20 @@ describe('the start of a process', () => {
     await expect(lifecycle.claimNonceEpoch(1)).rejects.toThrow('startupInstall comes before');
   });
 
+  it('installs in the order of the shards, whichever was cut over first', async () => {
+    const process = await bootstrapped();
+    await process.apply(0, 2n, cutoverRequest(2, 8, 7));
+    await process.apply(8, 9n, marker(2, 2n));
+    await process.apply(7, 9n, marker(2, 2n));
+    process.performed.length = 0;
+    await process.lifecycle.startupInstall();
+    expect(process.performed.slice(-3)).toEqual([
+      'install shard 0 above 2 with 2',
+      'install shard 7 above 9 with 2',
+      'install shard 8 above 9 with 2',
+    ]);
+  });
+
   it('notes the head of the control log once', async () => {
     const { lifecycle } = await bootstrapped();
     expect(() => lifecycle.noteControlHead(5n)).toThrow('once');
@@ -510,6 +554,17 @@ describe('the start of a process', () => {
 });
 
 describe('closing', () => {
+  it('wipes the MAC key', async () => {
+    const macKeys: Uint8Array[] = [];
+    const process = await Process.start(new Disk(), {
+      sidecar: { write: async (_, { macKey }) => void macKeys.push(macKey) },
+    });
+    await process.apply(0, 1n, await bootstrapEntry());
+    expect(macKeys).not.toEqual([Buffer.alloc(32)]);
+    await process.lifecycle.close();
+    expect(macKeys).toEqual([Buffer.alloc(32)]);
+  });
+
   it('lets what runs finish, ends waits, and refuses what comes after', async () => {
     const process = await bootstrapped();
     const { lifecycle } = process;

@@ -44,6 +44,14 @@ describe('writer ids', () => {
     expect(
       nextWriterId(
         new Map([
+          [5, 'a'],
+          [2, 'b'],
+        ]),
+      ),
+    ).toBe(6);
+    expect(
+      nextWriterId(
+        new Map([
           [1, 'a'],
           [9, 'b'],
         ]),
