@@ -123,7 +123,8 @@ export class AppendPipeline<Result> {
   /**
    * Repeats the same bytes at the same index until it is known what became of them: only then may
    * anything else be put there. A refusal after an ambiguous attempt may be our own entry standing
-   * in the way, so the slot is read.
+   * in the way, so the slot is read. Equal bytes do not make an entry ours: in the clear, another
+   * leader may have appended the same commands within the same millisecond.
    */
   async #appendUntilKnown(entry: InFlight<Result>, term: bigint): Promise<'done' | 'fenced'> {
     const { index, payload } = entry;
@@ -136,7 +137,7 @@ export class AppendPipeline<Result> {
     }
     if (attempt.outcome === 'done') return 'done';
     const found = await readSlot(this.#parts.engine, index);
-    return found !== undefined && payload.equals(found.payload) ? 'done' : 'fenced';
+    return found?.term === term && payload.equals(found.payload) ? 'done' : 'fenced';
   }
 
   #completeInOrder(): void {
