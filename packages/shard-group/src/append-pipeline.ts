@@ -49,6 +49,8 @@ export class AppendPipeline<Result> {
   #inFlight: InFlight<Result>[] = [];
   #applying = false;
   #stopped = false;
+  /** Entries in flight are not applied yet: what they were stamped with counts too. */
+  #stampedMs = 0;
   #drainWaiters: (() => void)[] = [];
 
   constructor(parts: AppendPipelineParts<Result>, options: { readonly inFlightMax: number }) {
@@ -96,8 +98,8 @@ export class AppendPipeline<Result> {
     const { wrap, lastTimestampMs } = this.#parts.applier;
     const body = proposal.buffer.subarray(TAG_BYTES, proposal.length);
     if (proposal.kind === 'data') {
-      const timestampMs = Math.max(this.#parts.clock(), lastTimestampMs);
-      writeDataHeader(body, { timestampMs, count: proposal.dones.length });
+      this.#stampedMs = Math.max(this.#parts.clock(), lastTimestampMs, this.#stampedMs);
+      writeDataHeader(body, { timestampMs: this.#stampedMs, count: proposal.dones.length });
     }
     if (proposal.kind === 'key-lifecycle' && proposal.marker) {
       assert(wrap.kind === 'cleartext', 'a marker is appended only before the cutover');
