@@ -31,7 +31,7 @@ export function register(
     throw fatalError(
       'RAFTSEAL_APPLIER_EPOCH_STALE',
       `expected ${nodeId} to register under DEK ${dekId} with epoch ${change.lastEpoch} or ` +
-        `higher; found ${epoch}. Its sidecar may be an old copy: rebuild it with resync-sidecar.`,
+        `higher; found ${epoch}. Its sidecar may be an old copy: restore the whole data directory.`,
     );
   }
   const fields = {

@@ -73,7 +73,7 @@ export function checkCutover(
   throw new RaftsealError(
     'RAFTSEAL_APPLIER_CUTOVER_DIVERGENCE',
     `expected the cutover of shard ${shardId} at ${snapshot}, as its snapshot says; found ` +
-      `${recorded ?? 'none'} in the sidecar. Rebuild the sidecar with resync-sidecar.`,
+      `${recorded ?? 'none'} in the sidecar. Restore the whole data directory.`,
   );
 }
 
@@ -95,7 +95,7 @@ function checkNotBehind({ dekId, key, lastEpoch = 0 }: KeyEpoch): void {
   throw new RaftsealError(
     'RAFTSEAL_APPLIER_EPOCH_ROLLBACK',
     `expected nonce epoch ${lastEpoch} or higher for DEK ${dekId}, which this node has registered; ` +
-      `found ${key.nonceEpoch} in the sidecar. It is an old copy: rebuild it with resync-sidecar.`,
+      `found ${key.nonceEpoch} in the sidecar. It is an old copy: restore the whole data directory.`,
   );
 }
 

@@ -101,7 +101,7 @@ export function decodeSidecar(bytes: Uint8Array): UnverifiedSidecar {
       throw new RaftsealError(
         'RAFTSEAL_SIDECAR_MAC',
         `expected the MAC under DEK ${macDekId}; found another: the file was changed or belongs ` +
-          'to other keys. Restore it or rebuild it from a peer with resync-sidecar.',
+          'to other keys. Restore the whole data directory.',
       );
     },
   };
@@ -143,7 +143,7 @@ function wrongLength(expected: string, found: number): RaftsealError {
   return new RaftsealError(
     'RAFTSEAL_SIDECAR_LENGTH',
     `expected a sidecar of ${expected} bytes; found ${found}. ` +
-      'Restore it or rebuild it from a peer with resync-sidecar.',
+      'Restore the whole data directory.',
   );
 }
 
@@ -159,7 +159,6 @@ export function tooLarge(found: number): RaftsealError {
 function impossible(problem: string): RaftsealError {
   return new RaftsealError(
     'RAFTSEAL_SIDECAR_STATE',
-    `expected a possible key state; found that ${problem}. ` +
-      'Restore the sidecar or rebuild it from a peer with resync-sidecar.',
+    `expected a possible key state; found that ${problem}. ` + 'Restore the whole data directory.',
   );
 }

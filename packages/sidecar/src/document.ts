@@ -114,7 +114,7 @@ function malformed(where: string, problem: string, cause?: unknown): RaftsealErr
   return new RaftsealError(
     'RAFTSEAL_SIDECAR_PAYLOAD',
     `expected a key-state document; found in ${where}: ${problem}. ` +
-      'Restore the sidecar or rebuild it from a peer with resync-sidecar.',
+      'Restore the whole data directory.',
     { cause },
   );
 }

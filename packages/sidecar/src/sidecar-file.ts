@@ -185,7 +185,7 @@ function regression(problem: string): RaftsealError {
   return fatalError(
     'RAFTSEAL_SIDECAR_REGRESSION',
     `expected a key state that follows the recorded one; found that ${problem}. Nothing was ` +
-      'written. If the data was restored from a copy, rebuild the sidecar with resync-sidecar.',
+      'written. If the data was restored from a copy, restore the whole data directory.',
   );
 }
 
