@@ -118,8 +118,9 @@ export class SegmentScanner {
   /** Reads on until `byteLength` unread bytes are there; false where the file has no more. */
   async #fill(byteLength: number): Promise<boolean> {
     const unread = this.#end - this.#start;
-    if (byteLength > this.#fileBytes - this.#offset) return false;
-    const capacity = Math.max(PIECE_BYTES, byteLength);
+    const left = this.#fileBytes - this.#offset;
+    if (byteLength > left) return false;
+    const capacity = Math.max(Math.min(PIECE_BYTES, left), byteLength);
     if (this.#buffer.length < capacity) {
       const larger = Buffer.allocUnsafe(capacity);
       this.#buffer.copy(larger, 0, this.#start, this.#end);
@@ -152,15 +153,14 @@ export async function examineRest(
   options: { fileBytes: number; seed: number; from: number; sequence: number },
 ): Promise<Rest> {
   const { fileBytes, seed, from, sequence } = options;
-  const zeros = Buffer.alloc(PIECE_BYTES);
-  const buffer = Buffer.allocUnsafe(PIECE_BYTES);
+  const buffer = Buffer.allocUnsafe(Math.min(PIECE_BYTES, fileBytes - from));
   let end = from;
   let laterGroup: Rest['laterGroup'];
   // Pieces overlap by a header less one byte, so that no header is cut in two.
   for (let at = from; at < fileBytes; at += PIECE_BYTES - GROUP_HEADER_BYTES + 1) {
     const piece = buffer.subarray(0, await readFully(file, buffer, at));
     if (piece.length === 0) break;
-    if (piece.equals(zeros.subarray(0, piece.length))) continue;
+    if (isZero(piece)) continue;
     end = at + lastNonZero(piece) + 1;
     laterGroup ??= findLaterGroup(piece, at, seed, sequence);
   }
@@ -181,6 +181,11 @@ function findLaterGroup(
     }
   }
   return undefined;
+}
+
+/** Every byte is zero: the first is, and each equals the one before it. */
+function isZero(piece: Buffer): boolean {
+  return piece[0] === 0 && piece.subarray(1).equals(piece.subarray(0, -1));
 }
 
 function lastNonZero(piece: Buffer): number {
