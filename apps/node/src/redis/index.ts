@@ -1,0 +1,38 @@
+/**
+ * The Redis front end of a node: a TCP server that speaks RESP2 and RESP3 and reaches the store
+ * through the port {@link Keyspace} alone.
+ */
+import type { AddressInfo } from 'node:net';
+import { FrontEnd, type RedisServerParts } from './front-end.ts';
+import type { RedisServerOptions } from './options.ts';
+import type { RedisStatistics } from './statistics.ts';
+
+export type { ServerEvent } from './client.ts';
+export type { RedisServerParts } from './front-end.ts';
+export type { Keyspace, ProposalDone, Shard } from './keyspace.ts';
+export { defaultLimits, type RedisServerLimits, type RedisServerOptions } from './options.ts';
+export { shardErrorText } from './shard-errors.ts';
+export type { RedisStatistics } from './statistics.ts';
+
+export interface RedisServer {
+  /** @throws RAFTSEAL_NODE_PORT where the address cannot be listened on. */
+  listen(): Promise<void>;
+  /**
+   * Takes no further client and no further request, gives what was answered `graceMs` (default 1
+   * s) to leave, and closes every connection. Idempotent.
+   */
+  close(graceMs?: number): Promise<void>;
+  /** Undefined while the server does not listen. */
+  address(): AddressInfo | undefined;
+  /** The port listened on; the one asked for before that. */
+  readonly port: number;
+  /** Number of clients connected now. */
+  readonly clientCount: number;
+  /** Counters since the start; live. */
+  readonly statistics: Readonly<RedisStatistics>;
+}
+
+/** Makes a server; it listens once `listen()` is called. Throws RangeError for a bad bound. */
+export function redisServer(options: RedisServerOptions, parts: RedisServerParts): RedisServer {
+  return new FrontEnd(options, parts);
+}

@@ -1,0 +1,221 @@
+/**
+ * Shards that hold strings in memory and apply log commands as a shard group would: all that was
+ * proposed in a turn of the event loop is applied together, later, in order. Log commands are read
+ * with a decoder of their documented format, not with the one of the store.
+ */
+import type { ByteString, RaftsealError, Reply } from '@raftseal/interface';
+import { errorReply, nullArrayReply, okReply } from '@raftseal/interface';
+import { commandTable, type ScanOptions, type ScanPage } from '@raftseal/kv';
+import type { Keyspace, ProposalDone, Shard } from '../../src/redis/index.ts';
+
+const TRANSACTION = 0xf0;
+const names = new Map([...commandTable.values()].map(({ opcode, name }) => [opcode, name]));
+
+interface Value {
+  readonly text: ByteString;
+  readonly version: bigint;
+}
+
+/** Reads big-endian fields one after the other. */
+class Fields {
+  #at = 0;
+  readonly #bytes: Buffer;
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes;
+  }
+
+  u8(): number {
+    return this.#bytes.readUInt8(this.#at++);
+  }
+
+  u32(): number {
+    this.#at += 4;
+    return this.#bytes.readUInt32BE(this.#at - 4);
+  }
+
+  u64(): bigint {
+    this.#at += 8;
+    return this.#bytes.readBigUInt64BE(this.#at - 8);
+  }
+
+  bytes(): Buffer {
+    const length = this.u32();
+    this.#at += length;
+    return this.#bytes.subarray(this.#at - length, this.#at);
+  }
+}
+
+export class MemoryShard implements Shard {
+  pressure = false;
+  /** Every proposal and query is refused with it. */
+  refusal: RaftsealError | undefined;
+  /** Proposals gather, unanswered, while true. */
+  held = false;
+  /** Lengths of the batches that were applied. */
+  readonly batches: number[] = [];
+
+  readonly #values = new Map<ByteString, Value>();
+  #index = 0n;
+  #proposed: { command: Buffer; done: ProposalDone }[] = [];
+  #scheduled = false;
+
+  propose(command: Buffer, done: ProposalDone): void {
+    this.#proposed.push({ command: Buffer.from(command), done });
+    this.#schedule();
+  }
+
+  /** Applies what gathered while `held`. */
+  release(): void {
+    this.held = false;
+    this.#schedule();
+  }
+
+  query(args: readonly ByteString[], _nowMs: number): Reply {
+    if (this.refusal !== undefined) throw this.refusal;
+    return this.#read(args);
+  }
+
+  versionOf(key: ByteString, _nowMs: number): bigint {
+    return this.#values.get(key)?.version ?? 0n;
+  }
+
+  scan(cursor: bigint, { count }: ScanOptions, _nowMs: number): ScanPage {
+    const keys = [...this.#values.keys()];
+    const next = cursor + BigInt(count);
+    return {
+      cursor: next < keys.length ? next : 0n,
+      keys: keys.slice(Number(cursor), Number(next)),
+    };
+  }
+
+  keys(pattern: ByteString, _nowMs: number): ByteString[] {
+    return [...this.#values.keys()].filter((key) => pattern === '*' || pattern === key);
+  }
+
+  size(): number {
+    return this.#values.size;
+  }
+
+  randomKey(_nowMs: number): ByteString | null {
+    return this.#values.keys().next().value ?? null;
+  }
+
+  #schedule(): void {
+    if (this.#scheduled || this.held) return;
+    this.#scheduled = true;
+    setImmediate(() => this.#apply());
+  }
+
+  #apply(): void {
+    this.#scheduled = false;
+    if (this.held) return;
+    const batch = this.#proposed;
+    this.#proposed = [];
+    this.batches.push(batch.length);
+    for (const { command, done } of batch) {
+      if (this.refusal === undefined) done(null, this.#run(command));
+      else done(this.refusal, null);
+    }
+  }
+
+  #run(command: Buffer): Reply {
+    this.#index++;
+    const fields = new Fields(command);
+    const opcode = fields.u8();
+    if (opcode !== TRANSACTION) return this.#write(argsOf(opcode, fields));
+    const watched = Array.from({ length: fields.u32() }, () => {
+      return { key: fields.bytes().toString('latin1'), version: fields.u64() };
+    });
+    const commands = Array.from({ length: fields.u32() }, () => {
+      const nested = new Fields(fields.bytes());
+      return argsOf(nested.u8(), nested);
+    });
+    if (watched.some(({ key, version }) => this.versionOf(key, 0) !== version)) {
+      return nullArrayReply;
+    }
+    return commands.map((args) => this.#write(args));
+  }
+
+  #read([name, key = '', ...more]: readonly ByteString[]): Reply {
+    switch (name) {
+      case 'get':
+        return this.#values.get(key)?.text ?? null;
+      case 'mget':
+        return [key, ...more].map((each) => this.#values.get(each)?.text ?? null);
+      case 'exists':
+        return [key, ...more].filter((each) => this.#values.has(each)).length;
+      case 'strlen':
+        return this.#values.get(key)?.text.length ?? 0;
+      default:
+        return errorReply(`ERR the memory shard has no ${name}`);
+    }
+  }
+
+  #write(args: readonly ByteString[]): Reply {
+    const [name, key = '', value = ''] = args;
+    switch (name) {
+      case 'set':
+        this.#set(key, value);
+        return okReply;
+      case 'getset': {
+        const old = this.#values.get(key)?.text ?? null;
+        this.#set(key, value);
+        return old;
+      }
+      case 'append':
+        return this.#set(key, (this.#values.get(key)?.text ?? '') + value).length;
+      case 'incr': {
+        const next = Number(this.#values.get(key)?.text ?? 0) + 1;
+        if (!Number.isSafeInteger(next)) {
+          return errorReply('ERR value is not an integer or out of range');
+        }
+        this.#set(key, `${next}`);
+        return next;
+      }
+      case 'mset':
+        for (let i = 1; i < args.length; i += 2) this.#set(args[i] ?? '', args[i + 1] ?? '');
+        return okReply;
+      case 'del':
+        return args.slice(1).filter((each) => this.#values.delete(each)).length;
+      case 'flushall':
+      case 'flushdb':
+        this.#values.clear();
+        return okReply;
+      default:
+        return this.#read(args);
+    }
+  }
+
+  #set(key: ByteString, text: ByteString): ByteString {
+    this.#values.set(key, { text, version: this.#index });
+    return text;
+  }
+}
+
+function argsOf(opcode: number, fields: Fields): ByteString[] {
+  const args = Array.from({ length: fields.u32() }, () => fields.bytes().toString('latin1'));
+  return [names.get(opcode) ?? '?', ...args];
+}
+
+export class MemoryKeyspace implements Keyspace {
+  readonly shards: readonly MemoryShard[];
+
+  constructor(shardCount = 1) {
+    this.shards = Array.from({ length: shardCount }, () => new MemoryShard());
+  }
+
+  shardOf(slot: number): MemoryShard {
+    return this.shard(slot % this.shards.length);
+  }
+
+  shard(index: number): MemoryShard {
+    const shard = this.shards[index];
+    if (shard === undefined) throw new RangeError(`there is no shard ${index}`);
+    return shard;
+  }
+
+  nowMs(): number {
+    return Date.now();
+  }
+}
