@@ -70,6 +70,8 @@ export class ShardGroup<Result> {
   readonly #pipeline: AppendPipeline<Result>;
   readonly #gate = new ProposalGate();
   readonly #stop = new AbortController();
+  /** Ends the candidacy, with the group or with its apply. */
+  readonly #withdrawal = new AbortController();
   #state: ShardGroupState = 'follower';
   #leadership: Leadership | undefined;
   #following: { readonly abort: AbortController; readonly ended: Promise<void> } | undefined;
@@ -217,6 +219,15 @@ export class ShardGroup<Result> {
     return this.#cutover;
   }
 
+  /** Stops the shard for good, for a failure outside its apply (such as that of its store). */
+  halt(error: unknown): void {
+    this.#halt(
+      error instanceof RaftsealError
+        ? error
+        : this.#error('RAFTSEAL_SHARD_GROUP_APPLY_FAILED', 'its state machine failed', error),
+    );
+  }
+
   /** Lets the engine drop what the state machine has made durable. */
   async truncate(): Promise<void> {
     const { durableIndex } = this.#parts.stateMachine;
@@ -227,6 +238,7 @@ export class ShardGroup<Result> {
   async stop(): Promise<void> {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
+    this.#withdrawal.abort();
     this.#queue.rejectAll(this.#error('RAFTSEAL_SHARD_GROUP_STOPPED', 'the node is stopping'));
     if (this.#state !== 'halted') {
       await this.#pipeline.drained();
@@ -262,8 +274,8 @@ export class ShardGroup<Result> {
   }
 
   async #campaignForever(): Promise<void> {
-    const { signal } = this.#stop;
-    while (!signal.aborted && !this.#haltError) {
+    const { signal } = this.#withdrawal;
+    while (!signal.aborted) {
       let leadership: Leadership;
       try {
         leadership = await this.#parts.engine.elect(signal);
@@ -271,7 +283,8 @@ export class ShardGroup<Result> {
         if (!signal.aborted) this.#halt(this.#electionFailed(error));
         return;
       }
-      await this.#reign(leadership);
+      if (signal.aborted) await leadership.resign();
+      else await this.#reign(leadership);
     }
   }
 
@@ -372,6 +385,7 @@ export class ShardGroup<Result> {
   #halt(error: RaftsealError): void {
     if (this.#haltError) return;
     this.#haltError = error;
+    this.#withdrawal.abort();
     this.#setState('halted');
     const refusal = this.#halted(error);
     this.#queue.rejectAll(refusal);
