@@ -23,7 +23,13 @@ import { EntryApplier, type KeyLifecycle } from './entry-applier.ts';
 import { COMMAND_HEADER_BYTES, DATA_HEADER_BYTES, TAG_BYTES } from './payload.ts';
 import type { RaftPayloadWrap } from './payload-wrap.ts';
 import { ProposalGate } from './proposal-gate.ts';
-import { type Done, keyProposal, ProposalQueue, type QueueLimits } from './proposal-queue.ts';
+import {
+  type Done,
+  keyProposal,
+  type Proposal,
+  ProposalQueue,
+  type QueueLimits,
+} from './proposal-queue.ts';
 
 export type ShardGroupState =
   | 'follower'
@@ -59,7 +65,8 @@ export interface ShardGroupParts<Result> {
   readonly onCutoverStep?: (step: CutoverStep, gateMs?: number) => void;
 }
 
-const SEAL_OVERHEAD_BYTES = 64;
+/** What the tag and a seal may add to a body; a payload has to fit the engine with them. */
+const PAYLOAD_OVERHEAD_BYTES = TAG_BYTES + 64;
 
 export class ShardGroup<Result> {
   readonly shardId: number;
@@ -79,6 +86,7 @@ export class ShardGroup<Result> {
   #cutover: Promise<void> | undefined;
   #haltError: RaftsealError | undefined;
   #pumpScheduled = false;
+  #pumping = false;
   #appliedWaiters: { readonly index: bigint; readonly resolve: () => void }[] = [];
 
   constructor(options: ShardGroupOptions, parts: ShardGroupParts<Result>) {
@@ -86,7 +94,7 @@ export class ShardGroup<Result> {
     this.#parts = parts;
     this.#queueBytesMax = options.queueBytesMax ?? 64 * 1024 * 1024;
     this.#queue = new ProposalQueue({
-      batchBytesMax: options.batchBytesMax ?? 128 * 1024,
+      batchBytesMax: Math.min(options.batchBytesMax ?? 128 * 1024, this.#bodyBytesMax),
       batchCommandsMax: options.batchCommandsMax ?? 1024,
       queueBytesMax: this.#queueBytesMax,
     });
@@ -176,7 +184,7 @@ export class ShardGroup<Result> {
    * - whatever code the wrap refused to seal with: not appended
    */
   propose(command: Uint8Array, done: Done<Result>): void {
-    const refusal = this.#refusal() ?? this.#sizeRefusal(command.length);
+    const refusal = this.#refusal() ?? this.#commandSizeRefusal(command);
     if (refusal) setImmediate(done, refusal);
     else if (this.#queue.add(command, done)) this.#schedulePump();
     else setImmediate(done, this.#overloaded());
@@ -185,10 +193,11 @@ export class ShardGroup<Result> {
   /**
    * Proposes a key-lifecycle entry, sealed like any other; it waits while the gate is closed.
    * @returns its index, once it is applied here
+   * @throws as `propose`
    */
   proposeKeyLifecycle(body: Uint8Array): Promise<bigint> {
     return new Promise((resolve, reject) => {
-      const refusal = this.#refusal();
+      const refusal = this.#refusal() ?? this.#keySizeRefusal(body);
       if (refusal) {
         reject(refusal);
         return;
@@ -209,8 +218,8 @@ export class ShardGroup<Result> {
    * Where apply found the marker stale (a rotation overtook it), the wrap is still `cleartext`
    * afterwards and the caller proposes a new marker.
    * @param marker body of the `EnableRaft` entry
-   * @throws RAFTSEAL_SHARD_GROUP_NOT_LEADER, RAFTSEAL_SHARD_GROUP_OUTCOME_UNKNOWN: the next leader
-   *   finishes it
+   * @throws RAFTSEAL_SHARD_GROUP_NOT_LEADER, _STOPPED, _OUTCOME_UNKNOWN, _HALTED: the next leader
+   *   finishes it; RAFTSEAL_SHARD_GROUP_COMMAND_TOO_LARGE
    */
   cutOver(marker: Uint8Array): Promise<void> {
     this.#cutover ??= this.#cutOver(marker).finally(() => {
@@ -253,6 +262,8 @@ export class ShardGroup<Result> {
     if (this.wrap.kind === 'sealed') return;
     const leadership = this.#leadership;
     if (this.#state !== 'leading' || !leadership) throw this.#notLeader();
+    const refusal = this.#keySizeRefusal(marker);
+    if (refusal) throw refusal;
     this.#gate.close();
     this.#setState('gated');
     this.#parts.onCutoverStep?.('gate-closed');
@@ -369,17 +380,25 @@ export class ShardGroup<Result> {
     });
   }
 
+  /** A seal that is refused is progress, made while this runs: the loop sees to it. */
   #pump(): void {
-    while (
-      this.#state === 'leading' &&
-      this.#leadership &&
-      this.#gate.isOpen &&
-      this.#pipeline.hasRoom
-    ) {
-      const proposal = this.#queue.take();
-      if (!proposal) return;
-      this.#pipeline.submit(proposal, this.#leadership.term);
+    if (this.#pumping) return;
+    this.#pumping = true;
+    try {
+      for (let next = this.#takeNext(); next; next = this.#takeNext()) {
+        this.#pipeline.submit(next.proposal, next.term);
+      }
+    } finally {
+      this.#pumping = false;
     }
+  }
+
+  #takeNext(): { readonly proposal: Proposal<Result>; readonly term: bigint } | undefined {
+    const leadership = this.#leadership;
+    if (this.#state !== 'leading' || !leadership) return undefined;
+    if (!this.#gate.isOpen || !this.#pipeline.hasRoom) return undefined;
+    const proposal = this.#queue.take();
+    return proposal && { proposal, term: leadership.term };
   }
 
   #halt(error: RaftsealError): void {
@@ -413,13 +432,25 @@ export class ShardGroup<Result> {
     }
   }
 
-  #sizeRefusal(commandBytes: number): RaftsealError | undefined {
-    const framing = TAG_BYTES + DATA_HEADER_BYTES + COMMAND_HEADER_BYTES + SEAL_OVERHEAD_BYTES;
-    const max = this.#parts.engine.limits.payloadBytesMax - framing;
-    if (commandBytes <= max) return undefined;
+  get #bodyBytesMax(): number {
+    return this.#parts.engine.limits.payloadBytesMax - PAYLOAD_OVERHEAD_BYTES;
+  }
+
+  #commandSizeRefusal(command: Uint8Array): RaftsealError | undefined {
+    const alone = this.#bodyBytesMax - DATA_HEADER_BYTES;
+    const max = Math.min(alone, this.#queueBytesMax) - COMMAND_HEADER_BYTES;
+    return command.length > max ? this.#tooLarge('a command', max, command) : undefined;
+  }
+
+  #keySizeRefusal(body: Uint8Array): RaftsealError | undefined {
+    const max = this.#bodyBytesMax - 1;
+    return body.length > max ? this.#tooLarge('a key-lifecycle entry', max, body) : undefined;
+  }
+
+  #tooLarge(what: string, max: number, found: Uint8Array): RaftsealError {
     return this.#error(
       'RAFTSEAL_SHARD_GROUP_COMMAND_TOO_LARGE',
-      `expected a command of at most ${max} bytes, found ${commandBytes}`,
+      `expected ${what} of at most ${max} bytes, found ${found.length}`,
     );
   }
 
