@@ -248,7 +248,7 @@ export class ShardGroup<Result> {
     if (this.#stop.signal.aborted) return;
     this.#stop.abort();
     this.#withdrawal.abort();
-    this.#queue.rejectAll(this.#error('RAFTSEAL_SHARD_GROUP_STOPPED', 'the node is stopping'));
+    this.#queue.rejectAll(this.#stopped());
     if (this.#state !== 'halted') {
       await this.#pipeline.drained();
       this.#setState('stopped');
@@ -259,7 +259,7 @@ export class ShardGroup<Result> {
   }
 
   async #cutOver(marker: Uint8Array): Promise<void> {
-    if (this.wrap.kind === 'sealed') return;
+    if (this.#isSealed) return;
     const leadership = this.#leadership;
     if (this.#state !== 'leading' || !leadership) throw this.#notLeader();
     const refusal = this.#keySizeRefusal(marker);
@@ -270,6 +270,8 @@ export class ShardGroup<Result> {
     try {
       await this.#pipeline.drained();
       this.#parts.onCutoverStep?.('drained');
+      if (this.#isSealed) return;
+      if (this.#stop.signal.aborted) throw this.#stopped();
       if (leadership.signal.aborted) throw this.#notLeader();
       await new Promise<void>((resolve, reject) => {
         const done = (error: RaftsealError | null): void => (error ? reject(error) : resolve());
@@ -420,13 +422,11 @@ export class ShardGroup<Result> {
       case 'leading':
       case 'gated':
       case 'catchingUp':
-        return this.#stop.signal.aborted
-          ? this.#error('RAFTSEAL_SHARD_GROUP_STOPPED', 'the node is stopping')
-          : undefined;
+        return this.#stop.signal.aborted ? this.#stopped() : undefined;
       case 'follower':
         return this.#notLeader();
       case 'stopped':
-        return this.#error('RAFTSEAL_SHARD_GROUP_STOPPED', 'the node is stopping');
+        return this.#stopped();
       case 'halted':
         return this.#halted(this.#haltError);
     }
@@ -465,6 +465,10 @@ export class ShardGroup<Result> {
     return this.#error('RAFTSEAL_SHARD_GROUP_NOT_LEADER', 'this node does not lead it');
   }
 
+  #stopped(): RaftsealError {
+    return this.#error('RAFTSEAL_SHARD_GROUP_STOPPED', 'the node is stopping');
+  }
+
   #halted(cause: unknown): RaftsealError {
     return new RaftsealError(
       'RAFTSEAL_SHARD_GROUP_HALTED',
@@ -489,6 +493,10 @@ export class ShardGroup<Result> {
     cause?: unknown,
   ): RaftsealError {
     return new RaftsealError(code, `shard ${this.shardId}: ${what}`, { cause });
+  }
+
+  get #isSealed(): boolean {
+    return this.#applier.wrap.kind === 'sealed';
   }
 
   /** Reads the state anew: narrowing does not survive an `await`. */
