@@ -1,0 +1,70 @@
+/** What the admin API offers, as the node implements it and as its replies look in JSON. */
+import type { KeyPurpose } from '@raftseal/interface';
+import type { LogEntrySummary } from '../verify/log-walk.ts';
+import type { VerifyReport } from '../verify/report.ts';
+
+/** Indexes and counters are decimal strings: JSON numbers end at 2^53. */
+export interface ShardStatus {
+  readonly shardId: number;
+  readonly state: string;
+  readonly term: string | null;
+  readonly appliedIndex: string;
+  readonly durableIndex: string;
+  /** `cleartext`, or `sealed` from the entry above `cutoverIndex` on. */
+  readonly log: 'cleartext' | 'sealed';
+  readonly cutoverIndex: string | null;
+  readonly raftDekId: number | null;
+  /** For how long proposals waited while this node led the shard's cutover. */
+  readonly cutoverGateMs: number | null;
+  readonly queuedBytes: number;
+  readonly rowsSealed: number;
+  readonly rowsCleartext: number;
+  readonly dirtyBytes: number;
+  readonly cacheBytes: number;
+  /** Code of the error that halted the shard. */
+  readonly haltCode: string | null;
+}
+
+export interface KeyStatus {
+  readonly dekId: number;
+  readonly purpose: KeyPurpose;
+  readonly active: boolean;
+  readonly createdAt: string;
+  readonly kekUris: readonly string[];
+  readonly nonceEpoch: number;
+  /** Seals drawn by this process. */
+  readonly seals: string;
+}
+
+export interface NodeStatus {
+  readonly nodeId: string;
+  readonly version: string;
+  readonly ready: boolean;
+  readonly uptimeMs: number;
+  readonly encryption: 'off' | 'enabling' | 'sealed';
+  readonly kekUri: string | null;
+  readonly clusterId: string | null;
+  /** Whether values are sealed as they are written to the store. */
+  readonly storage: 'cleartext' | 'sealed';
+  readonly clients: number;
+  readonly shards: readonly ShardStatus[];
+  readonly keys: readonly KeyStatus[];
+}
+
+export interface AdminOperations {
+  status(): NodeStatus;
+  /** All shards serve. */
+  readonly healthy: boolean;
+  enableEncryption(waves?: readonly (readonly number[])[]): Promise<void>;
+  rotate(purpose: KeyPurpose): Promise<number>;
+  inspectLog(request: LogRequest): Promise<readonly LogEntrySummary[]>;
+  verify(): Promise<VerifyReport>;
+  /** Prometheus text format. */
+  metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
+}
+
+export interface LogRequest {
+  readonly shardId: number;
+  readonly from: bigint;
+  readonly limit: number;
+}

@@ -1,0 +1,61 @@
+/** Reading of option values; every refusal says what was expected. */
+import { readFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { codeOf, RaftsealError } from '@raftseal/interface';
+
+export function optionError(message: string): RaftsealError {
+  return new RaftsealError('RAFTSEAL_NODE_OPTION', message);
+}
+
+/** A whole number within bounds. */
+export function wholeNumber(
+  name: string,
+  bounds: { readonly min: number; readonly max: number },
+): (text: string) => number {
+  return (text) => {
+    const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
+    if (value >= bounds.min && value <= bounds.max) return value;
+    throw optionError(
+      `--${name}: expected a whole number from ${bounds.min} to ${bounds.max}, found "${text}"`,
+    );
+  };
+}
+
+/** A size in bytes, with an optional unit: 512k, 64m, 2g (powers of 1024). */
+export function byteSize(name: string): (text: string) => number {
+  const unitBytes: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
+  return (text) => {
+    const match = /^(\d{1,12})([kmg]?)b?$/i.exec(text);
+    const factor = unitBytes[match?.[2]?.toLowerCase() ?? 'none'];
+    if (match && factor !== undefined) return Number(match[1]) * factor;
+    throw optionError(`--${name}: expected a size such as 268435456 or 256m, found "${text}"`);
+  };
+}
+
+export function oneOf<T extends string>(name: string, values: readonly T[]): (text: string) => T {
+  return (text) => {
+    const value = values.find((known) => known === text);
+    if (value !== undefined) return value;
+    throw optionError(`--${name}: expected one of ${values.join(', ')}, found "${text}"`);
+  };
+}
+
+/** A secret that stands alone in a file; the line end does not belong to it. */
+export function secretFromFile(name: string, path: string): string {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+  } catch (cause) {
+    const reason = codeOf(cause) ?? 'unexpected error';
+    throw optionError(`--${name}: ${path} cannot be read (${reason})`);
+  }
+  if (text === '') throw optionError(`--${name}: ${path} is empty`);
+  return text;
+}
+
+/** The user's configuration folder for raftseal, as the XDG base directory specification has it. */
+export function configurationPath(name: string): string {
+  const { XDG_CONFIG_HOME } = process.env;
+  return join(XDG_CONFIG_HOME || join(homedir(), '.config'), 'raftseal', name);
+}

@@ -1,0 +1,27 @@
+/** The command tree of `raftseal`. */
+import { Command } from 'commander';
+import { version } from '../version.ts';
+import { encryptionCommand } from './encryption-command.ts';
+import { kekCommand } from './kek-command.ts';
+import { logCommand } from './log-command.ts';
+import { rotateDekCommand } from './rotate-dek-command.ts';
+import { sidecarCommand } from './sidecar-command.ts';
+import { startCommand } from './start-command.ts';
+import { statusCommand } from './status-command.ts';
+import { verifyCommand } from './verify-command.ts';
+
+export function program(): Command {
+  return new Command('raftseal')
+    .description('A Redis-protocol store that keeps every byte it writes down sealed.')
+    .version(version)
+    .exitOverride()
+    .showHelpAfterError('(raftseal --help lists the commands and options)')
+    .addCommand(startCommand())
+    .addCommand(statusCommand())
+    .addCommand(encryptionCommand())
+    .addCommand(rotateDekCommand())
+    .addCommand(logCommand())
+    .addCommand(verifyCommand())
+    .addCommand(sidecarCommand())
+    .addCommand(kekCommand());
+}

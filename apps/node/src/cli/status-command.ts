@@ -1,0 +1,54 @@
+/** `raftseal status`: one screen about a running node. */
+import { Command } from 'commander';
+import type { NodeStatus } from '../admin/operations.ts';
+import { adminClient, type NodeAddressOptions, withNodeAddress } from './node-address.ts';
+import { table } from './table.ts';
+
+export function statusCommand(): Command {
+  return withNodeAddress(new Command('status'))
+    .description('show the node, its shards and its keys')
+    .option('--json', 'as JSON')
+    .action(async (options: NodeAddressOptions & { readonly json?: boolean }) => {
+      const status = await (await adminClient(options)).get<NodeStatus>('/v1/status');
+      const text = options.json ? JSON.stringify(status, null, 2) : statusText(status);
+      process.stdout.write(`${text}\n`);
+    });
+}
+
+export function statusText(status: NodeStatus): string {
+  const seconds = Math.round(status.uptimeMs / 1000);
+  const head = [
+    `node ${status.nodeId}, raftseal ${status.version}, up ${seconds} s, ${status.clients} clients`,
+    `encryption ${status.encryption}, values ${status.storage}, KEK ${status.kekUri ?? 'none'}`,
+  ];
+  return [...head, '', shardTable(status), ...keyTable(status)].join('\n');
+}
+
+function shardTable({ shards }: NodeStatus): string {
+  return table(
+    ['shard', 'state', 'log', 'cutover', 'applied', 'durable', 'rows sealed', 'rows clear'],
+    shards.map((shard) => [
+      shard.shardId,
+      shard.haltCode ? `${shard.state}: ${shard.haltCode}` : shard.state,
+      shard.log,
+      shard.cutoverIndex ?? '-',
+      shard.appliedIndex,
+      shard.durableIndex,
+      shard.rowsSealed,
+      shard.rowsCleartext,
+    ]),
+  );
+}
+
+function keyTable({ keys }: NodeStatus): readonly string[] {
+  if (keys.length === 0) return [];
+  const rows = keys.map((key) => [
+    key.dekId,
+    key.purpose,
+    key.active ? 'active' : 'opens only',
+    key.createdAt,
+    key.nonceEpoch,
+    key.seals,
+  ]);
+  return ['', table(['dekId', 'purpose', 'use', 'created', 'nonce epoch', 'seals'], rows)];
+}

@@ -1,0 +1,202 @@
+/**
+ * The data directory of a node.
+ *
+ * | path | content |
+ * | --- | --- |
+ * | raftseal.json | format version, node id, number of shards; written once |
+ * | lock | which process uses the directory |
+ * | admin.token | what admin calls must carry |
+ * | keys/ | the sidecar `keys.raftseal` and the writer registry |
+ * | log/ | segments of the shards' logs |
+ * | shards/<id>/ | the store of one shard |
+ *
+ * Directories are 0700, files 0600. The shard count is fixed at the first start: it decides which
+ * slot lives where.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { codeOf, RaftsealError } from '@raftseal/interface';
+import { type DirectoryLock, lockDirectory } from './data-directory-lock.ts';
+
+const FORMAT_VERSION = 1;
+
+export interface DataDirectory {
+  /** Absolute. */
+  readonly path: string;
+  readonly nodeId: string;
+  readonly shardCount: number;
+  readonly keysPath: string;
+  readonly logPath: string;
+  readonly adminTokenPath: string;
+  shardPath(shardId: number): string;
+  /** Gives the lock back. */
+  release(): Promise<void>;
+}
+
+export interface DataDirectoryRequest {
+  readonly path: string;
+  /** Asked for on the command line; a directory that has another count is refused. */
+  readonly shardCount?: number;
+}
+
+export const SHARD_COUNT_DEFAULT = 4;
+
+/** Where the parts of a data directory are. */
+export function dataDirectoryPaths(path: string): {
+  readonly identity: string;
+  readonly lock: string;
+  readonly adminToken: string;
+  readonly keys: string;
+  readonly log: string;
+  readonly shards: string;
+} {
+  const at = (name: string): string => join(path, name);
+  return {
+    identity: at('raftseal.json'),
+    lock: at('lock'),
+    adminToken: at('admin.token'),
+    keys: at('keys'),
+    log: at('log'),
+    shards: at('shards'),
+  };
+}
+
+/**
+ * Locks the directory, and makes it where it does not exist.
+ * @throws RAFTSEAL_NODE_DATA_DIR, _DATA_DIR_FORMAT, _DATA_DIR_LOCKED, _SHARD_COUNT
+ */
+export async function openDataDirectory(request: DataDirectoryRequest): Promise<DataDirectory> {
+  const path = resolve(request.path);
+  const paths = dataDirectoryPaths(path);
+  await inDirectory(path, () => mkdir(path, { recursive: true, mode: 0o700 }));
+  const lock = await inDirectory(path, () => lockDirectory(paths.lock));
+  try {
+    const identity = await identityOf(path, request);
+    for (const part of [paths.keys, paths.log, paths.shards]) {
+      await inDirectory(path, () => mkdir(part, { recursive: true, mode: 0o700 }));
+    }
+    return directory(path, identity, lock);
+  } catch (error) {
+    await lock.release();
+    throw error;
+  }
+}
+
+function directory(path: string, identity: Identity, lock: DirectoryLock): DataDirectory {
+  const paths = dataDirectoryPaths(path);
+  return {
+    path,
+    nodeId: identity.nodeId,
+    shardCount: identity.shardCount,
+    keysPath: paths.keys,
+    logPath: paths.log,
+    adminTokenPath: paths.adminToken,
+    shardPath: (shardId) => join(paths.shards, String(shardId)),
+    release: () => lock.release(),
+  };
+}
+
+interface Identity {
+  readonly nodeId: string;
+  readonly shardCount: number;
+}
+
+async function identityOf(path: string, request: DataDirectoryRequest): Promise<Identity> {
+  const found = await readIdentity(path);
+  if (found === undefined) return writeIdentity(path, request.shardCount ?? SHARD_COUNT_DEFAULT);
+  if (request.shardCount !== undefined && request.shardCount !== found.shardCount) {
+    throw new RaftsealError(
+      'RAFTSEAL_NODE_SHARD_COUNT',
+      `${path} was made for ${found.shardCount} shards and cannot be opened with ` +
+        `${request.shardCount}: leave --shards out, or use another directory`,
+    );
+  }
+  return found;
+}
+
+/** The identity of an existing data directory; undefined where there is none yet. */
+export async function readIdentity(path: string): Promise<Identity | undefined> {
+  const file = dataDirectoryPaths(path).identity;
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw directoryError(path, error);
+  }
+  const identity = parseIdentity(text);
+  if (identity === undefined) {
+    throw new RaftsealError(
+      'RAFTSEAL_NODE_DATA_DIR_FORMAT',
+      `${file} was expected to describe a data directory of format ${FORMAT_VERSION}: it was ` +
+        'written by another version of raftseal, is damaged, or belongs to something else',
+    );
+  }
+  return identity;
+}
+
+function parseIdentity(text: string): Identity | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  const { formatVersion, nodeId, shardCount } = value as Record<string, unknown>;
+  const known =
+    formatVersion === FORMAT_VERSION &&
+    typeof nodeId === 'string' &&
+    nodeId.length > 0 &&
+    typeof shardCount === 'number' &&
+    isShardCount(shardCount);
+  return known ? { nodeId, shardCount } : undefined;
+}
+
+/** Whether a node can have this many shards: at most one per slot. */
+export function isShardCount(count: number): boolean {
+  return Number.isInteger(count) && count >= 1 && count <= 1024;
+}
+
+/** Flushed before anything else is made: the shard count decides where every key lives. */
+async function writeIdentity(path: string, shardCount: number): Promise<Identity> {
+  const identity = { nodeId: `node-${randomBytes(8).toString('hex')}`, shardCount };
+  const text = `${JSON.stringify({ formatVersion: FORMAT_VERSION, ...identity }, null, 2)}\n`;
+  await inDirectory(path, () => writeFlushed(dataDirectoryPaths(path).identity, text));
+  return identity;
+}
+
+/** Writes a new file, 0600, and flushes it and its directory. Fails where the file exists. */
+export async function writeFlushed(path: string, text: string): Promise<void> {
+  const handle = await open(path, 'wx', 0o600);
+  try {
+    await handle.writeFile(text);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+  const parent = await open(resolve(path, '..'), 'r');
+  try {
+    await parent.sync();
+  } finally {
+    await parent.close();
+  }
+}
+
+async function inDirectory<T>(path: string, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    throw error instanceof RaftsealError ? error : directoryError(path, error);
+  }
+}
+
+function directoryError(path: string, cause: unknown): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_NODE_DATA_DIR',
+    `the data directory ${path} cannot be used (${codeOf(cause) ?? 'unexpected error'}): it must ` +
+      'be a directory that the user running the node can read and write',
+    { cause },
+  );
+}

@@ -1,0 +1,222 @@
+/**
+ * The key operations that an operator asks for: enable encryption, rotate a key. Each is checked
+ * against the key state before anything is proposed, so that no request can halt a shard, and each
+ * is idempotent. One at a time per process, whoever asks.
+ */
+import { randomBytes, randomInt } from 'node:crypto';
+import {
+  type KeyLifecycle,
+  type KeyLifecycleEntry,
+  type NewKey,
+  precheck,
+  type UnwrapDek,
+} from '@raftseal/applier';
+import {
+  CLUSTER_ID_BYTES,
+  CONTROL_SHARD,
+  DEK_BYTES,
+  type KekProvider,
+  type KeyPurpose,
+  type KeyState,
+  RaftsealError,
+  type WrapBinding,
+  type WriterRegistry,
+} from '@raftseal/interface';
+
+/** What the operations need of the control shard. */
+export interface ControlGroup {
+  proposeKeyLifecycle(body: Uint8Array): Promise<bigint>;
+  cutOver(marker: Uint8Array): Promise<void>;
+}
+
+export interface KeyOperationsParts {
+  readonly nodeId: string;
+  /** Undefined where the node was started without a KEK: then no key can be made. */
+  readonly kek: KekProvider | undefined;
+  readonly unwrapDek: UnwrapDek;
+  readonly keyLifecycle: KeyLifecycle;
+  readonly registry: WriterRegistry;
+  readonly controlGroup: ControlGroup;
+  readonly shardIds: readonly number[];
+  readonly clock: () => number;
+}
+
+/** A key-state change between check and apply is met by a new attempt, so many times. */
+const ATTEMPTS_MAX = 5;
+
+const DEK_ID_MAX = 0xffff_ffff;
+
+export class KeyOperations {
+  readonly #parts: KeyOperationsParts;
+  #queue: Promise<unknown> = Promise.resolve();
+
+  constructor(parts: KeyOperationsParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Makes the keys where there are none, turns value sealing on, and records the request to cut
+   * every shard over. Resolves when the control shard is cut over; the others follow by themselves.
+   * @param waves order of the shards, those of one wave together; shards left out come last. The
+   *   control shard carries the request and always is the first.
+   */
+  enableEncryption(waves?: readonly (readonly number[])[]): Promise<void> {
+    return this.#oneAtATime(async () => {
+      const order = this.#wholeOrder(waves);
+      await this.#bootstrap();
+      await this.#registerWriter();
+      await this.#enableStorage();
+      await this.#enableRaft(order);
+    });
+  }
+
+  /** Makes a new active DEK of a purpose; resolves to its id once applied here. */
+  rotate(purpose: KeyPurpose): Promise<number> {
+    return this.#oneAtATime(async () => {
+      const { state } = this.#parts.keyLifecycle;
+      if (!state.clusterId) throw notBootstrapped(`a ${purpose} key`);
+      const dekId = freshDekId(state.keys);
+      const key = await this.#newKey({ clusterId: state.clusterId, dekId, purpose });
+      await this.#propose({ kind: 'rotate-dek', ...key });
+      return dekId;
+    });
+  }
+
+  /**
+   * Claims a nonce epoch under the active keys and has the log record it: what a process does
+   * before it seals anything. The raft key comes first: the other registration is sealed under it.
+   */
+  registerWriter(): Promise<void> {
+    return this.#oneAtATime(() => this.#registerWriter());
+  }
+
+  async #registerWriter(): Promise<void> {
+    const { nodeId, keyLifecycle } = this.#parts;
+    for (const purpose of ['raft', 'storage'] as const) {
+      const dekId = keyLifecycle.state.activeDekId[purpose];
+      const { nonceEpoch } = await keyLifecycle.claimNonceEpoch(dekId);
+      if (keyLifecycle.isRegistered(dekId)) continue;
+      await this.#propose({ kind: 'register', nodeId, dekId, epoch: nonceEpoch });
+    }
+  }
+
+  async #bootstrap(): Promise<void> {
+    const { keyLifecycle, nodeId } = this.#parts;
+    if (keyLifecycle.state.clusterId) return;
+    const clusterId = randomBytes(CLUSTER_ID_BYTES);
+    const keys = new Map<number, NewKey>();
+    for (const purpose of ['storage', 'raft', 'index'] as const) {
+      const dekId = freshDekId(keys);
+      keys.set(dekId, await this.#newKey({ clusterId, dekId, purpose }));
+    }
+    await this.#propose({
+      kind: 'bootstrap',
+      clusterId,
+      keys: [...keys.values()],
+      writers: [nodeId],
+    });
+  }
+
+  async #enableStorage(): Promise<void> {
+    const { keyLifecycle } = this.#parts;
+    for (let attempt = 0; keyLifecycle.state.storageIndex === undefined; attempt++) {
+      if (attempt === ATTEMPTS_MAX) throw overtaken('value sealing');
+      await this.#propose({
+        kind: 'enable-storage',
+        dekId: keyLifecycle.state.activeDekId.storage,
+      });
+    }
+  }
+
+  async #enableRaft(waves: readonly (readonly number[])[]): Promise<void> {
+    const { keyLifecycle, controlGroup } = this.#parts;
+    for (let attempt = 0; !isCutOver(keyLifecycle.state); attempt++) {
+      if (attempt === ATTEMPTS_MAX) throw overtaken('the cutover');
+      const dekId = keyLifecycle.state.activeDekId.raft;
+      const entry = { kind: 'enable-raft', dekId, controlIndex: 0n, waves } as const;
+      await controlGroup.cutOver(await this.#checked(entry));
+    }
+  }
+
+  async #propose(entry: KeyLifecycleEntry): Promise<void> {
+    await this.#parts.controlGroup.proposeKeyLifecycle(await this.#checked(entry));
+  }
+
+  /** The entry's bytes, if applying it would not halt anything. */
+  async #checked(entry: KeyLifecycleEntry): Promise<Buffer> {
+    const { keyLifecycle, registry, unwrapDek } = this.#parts;
+    const { state } = keyLifecycle;
+    const proposed = { shardId: CONTROL_SHARD, entry };
+    return (await precheck({ state, registry, unwrapDek }, proposed)).body;
+  }
+
+  /** A fresh DEK, wrapped; the plaintext is wiped before anything is proposed. */
+  async #newKey(binding: WrapBinding): Promise<NewKey> {
+    const { kek, clock } = this.#parts;
+    if (!kek) throw kekRequired();
+    const dek = randomBytes(DEK_BYTES);
+    try {
+      const bytes = await kek.wrapKey(dek, binding);
+      const { dekId, purpose } = binding;
+      return { dekId, purpose, wraps: [{ kekUri: kek.kekUri, bytes }], createdAtMs: clock() };
+    } finally {
+      dek.fill(0);
+    }
+  }
+
+  #wholeOrder(waves: readonly (readonly number[])[] | undefined): readonly (readonly number[])[] {
+    const { shardIds } = this.#parts;
+    const named = (waves ?? []).flat();
+    const unknown = named.find((shardId) => !shardIds.includes(shardId));
+    if (unknown !== undefined || new Set(named).size !== named.length) {
+      throw new RaftsealError(
+        'RAFTSEAL_NODE_BAD_REQUEST',
+        `expected waves that name each of the shards ${shardIds.join(', ')} at most once, found ` +
+          JSON.stringify(waves),
+      );
+    }
+    const rest = shardIds.filter((shardId) => !named.includes(shardId));
+    return [...(waves ?? []), rest]
+      .map((wave) => wave.filter((shardId) => shardId !== CONTROL_SHARD))
+      .filter((wave) => wave.length > 0);
+  }
+
+  #oneAtATime<T>(operation: () => Promise<T>): Promise<T> {
+    const result = this.#queue.then(operation);
+    this.#queue = result.catch(() => undefined);
+    return result;
+  }
+}
+
+function isCutOver({ cutoverIndex }: KeyState): boolean {
+  return cutoverIndex.has(CONTROL_SHARD);
+}
+
+/** Random, so that two clusters made from one backup do not share ids; never 0. */
+function freshDekId(taken: ReadonlyMap<number, unknown>): number {
+  for (;;) {
+    const dekId = randomInt(1, DEK_ID_MAX);
+    if (!taken.has(dekId)) return dekId;
+  }
+}
+
+function kekRequired(): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_NODE_KEK_REQUIRED',
+    'this node was started without a KEK and can make no keys: restart it with --kek, then ask again',
+  );
+}
+
+function notBootstrapped(what: string): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_NODE_NOT_BOOTSTRAPPED',
+    `there is no ${what} to rotate yet: run \`raftseal encryption enable\` first`,
+  );
+}
+
+function overtaken(what: string): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_NODE_NOT_READY',
+    `${what} was overtaken by key rotations ${ATTEMPTS_MAX} times: ask again`,
+  );
+}

@@ -1,0 +1,110 @@
+/**
+ * The keys of a node: sidecar, writer registry, keyring and the key-lifecycle state machine, opened
+ * in the order in which nothing is burnt by a refusal.
+ */
+import { join } from 'node:path';
+import { KeyLifecycle, type UnwrapDek } from '@raftseal/applier';
+import { Keyring, RaftSeal, StoreRowSeal } from '@raftseal/envelope';
+import { type KekProvider, type KeyState, RaftsealError } from '@raftseal/interface';
+import { checkAgainstRegistry, readKeyStateFile, unwrapUnder } from './key-state-file.ts';
+import { PayloadWrapInstaller } from './payload-wrap-installer.ts';
+import { SealAuthority } from './seal-authority.ts';
+import type { Teardown } from './teardown.ts';
+import { openWriterRegistry, type WriterRegistryStore } from './writer-registry-store.ts';
+
+export interface NodeKeysOptions {
+  readonly nodeId: string;
+  readonly directory: string;
+  readonly encryption: 'on' | 'off';
+  readonly kek: KekProvider | undefined;
+}
+
+/** How long a marker waits for the control shard of this node before its shard halts. */
+const CONTROL_WAIT_MS = 30_000;
+
+export class NodeKeys {
+  readonly nodeId: string;
+  readonly kek: KekProvider | undefined;
+  readonly unwrapDek: UnwrapDek;
+  readonly keyring: Keyring = new Keyring();
+  readonly registry: WriterRegistryStore;
+  readonly lifecycle: KeyLifecycle;
+  readonly authority: SealAuthority;
+  readonly installer: PayloadWrapInstaller;
+  #raftSeal: RaftSeal | undefined;
+  #rowSeal: StoreRowSeal | undefined;
+
+  /** @throws RAFTSEAL_NODE_SIDECAR_*, RAFTSEAL_KEK_MISMATCH, RAFTSEAL_SIDECAR_*, RAFTSEAL_APPLIER_* */
+  static async open(options: NodeKeysOptions, teardown: Teardown): Promise<NodeKeys> {
+    const { file, state } = await readKeyStateFile(options);
+    const registry = openWriterRegistry(join(options.directory, 'writers'));
+    teardown.add(() => registry.close());
+    checkAgainstRegistry(state, registry);
+    const keys = new NodeKeys(options, { registry, sidecar: file, state });
+    teardown.add(() => keys.lifecycle.close());
+    await keys.lifecycle.startupInstall();
+    return keys;
+  }
+
+  private constructor(
+    { nodeId, kek }: NodeKeysOptions,
+    parts: Pick<ConstructorParameters<typeof KeyLifecycle>[0], 'sidecar' | 'state'> & {
+      readonly registry: WriterRegistryStore;
+    },
+  ) {
+    this.nodeId = nodeId;
+    this.kek = kek;
+    this.unwrapDek = unwrapUnder(kek);
+    this.registry = parts.registry;
+    this.installer = new PayloadWrapInstaller({
+      authority: () => this.authority,
+      raftSeal: () => this.raftSeal,
+    });
+    this.lifecycle = new KeyLifecycle({
+      ...parts,
+      nodeId,
+      keyring: this.keyring,
+      unwrapDek: this.unwrapDek,
+      installer: (install) => this.installer.install(install),
+      controlWaitMs: CONTROL_WAIT_MS,
+    });
+    this.authority = new SealAuthority({ nodeId, keyLifecycle: this.lifecycle });
+  }
+
+  get state(): KeyState {
+    return this.lifecycle.state;
+  }
+
+  /** Seals and opens log entries of this cluster. @throws where there is no cluster id yet */
+  get raftSeal(): RaftSeal {
+    this.#raftSeal ??= new RaftSeal({ clusterId: this.#clusterId(), keyring: this.keyring });
+    return this.#raftSeal;
+  }
+
+  /** Seals and opens stored rows of this cluster. @throws where there is no cluster id yet */
+  get rowSeal(): StoreRowSeal {
+    this.#rowSeal ??= new StoreRowSeal({
+      clusterId: this.#clusterId(),
+      keyring: this.keyring,
+      indexDekId: this.state.activeDekId.index,
+    });
+    return this.#rowSeal;
+  }
+
+  /** Rows are sealed under the active storage DEK as soon as this process may seal under it. */
+  refreshRowSeal(): void {
+    const dekId = this.state.activeDekId.storage;
+    if (dekId === 0 || this.rowSeal.activeDekId === dekId) return;
+    if (!this.lifecycle.isRegistered(dekId)) return;
+    this.rowSeal.setActive({ dekId, nonces: this.authority.nonces(dekId) });
+  }
+
+  #clusterId(): Uint8Array {
+    const { clusterId } = this.state;
+    if (clusterId) return clusterId;
+    throw new RaftsealError(
+      'RAFTSEAL_NODE_NOT_BOOTSTRAPPED',
+      'there are no keys yet: run `raftseal encryption enable` first',
+    );
+  }
+}

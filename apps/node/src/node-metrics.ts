@@ -1,0 +1,69 @@
+/** Prometheus metrics of a node, read from its status when they are asked for. */
+import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
+import type { NodeStatus } from './admin/operations.ts';
+
+export class NodeMetrics {
+  readonly #registry = new Registry();
+  readonly #status: () => NodeStatus;
+  readonly #gauges: ReturnType<typeof makeGauges>;
+
+  constructor(status: () => NodeStatus) {
+    this.#status = status;
+    collectDefaultMetrics({ register: this.#registry });
+    this.#gauges = makeGauges(this.#registry);
+  }
+
+  async text(): Promise<{ readonly contentType: string; readonly text: string }> {
+    this.#read(this.#status());
+    return { contentType: this.#registry.contentType, text: await this.#registry.metrics() };
+  }
+
+  #read(status: NodeStatus): void {
+    const gauges = this.#gauges;
+    gauges.clients.set(status.clients);
+    for (const shard of status.shards) {
+      const labels = { shard: String(shard.shardId) };
+      gauges.serving.set(labels, shard.state === 'leading' || shard.state === 'gated' ? 1 : 0);
+      gauges.halted.set(labels, shard.haltCode === null ? 0 : 1);
+      gauges.sealed.set(labels, shard.log === 'sealed' ? 1 : 0);
+      gauges.cutoverIndex.set(labels, Number(shard.cutoverIndex ?? 0));
+      gauges.appliedIndex.set(labels, Number(shard.appliedIndex));
+      gauges.durableIndex.set(labels, Number(shard.durableIndex));
+      gauges.queuedBytes.set(labels, shard.queuedBytes);
+      gauges.dirtyBytes.set(labels, shard.dirtyBytes);
+      gauges.cacheBytes.set(labels, shard.cacheBytes);
+      gauges.rows.set({ ...labels, form: 'sealed' }, shard.rowsSealed);
+      gauges.rows.set({ ...labels, form: 'cleartext' }, shard.rowsCleartext);
+    }
+    for (const gauge of [gauges.activeDekId, gauges.seals, gauges.nonceEpoch]) gauge.reset();
+    for (const key of status.keys) {
+      const labels = { purpose: key.purpose, dek_id: String(key.dekId) };
+      if (key.active) gauges.activeDekId.set({ purpose: key.purpose }, key.dekId);
+      gauges.seals.set(labels, Number(key.seals));
+      gauges.nonceEpoch.set(labels, key.nonceEpoch);
+    }
+  }
+}
+
+function makeGauges(registry: Registry) {
+  const gauge = (name: string, help: string, labelNames: readonly string[] = []): Gauge =>
+    new Gauge({ name: `raftseal_${name}`, help, labelNames, registers: [registry] });
+  const perShard = ['shard'];
+  const perKey = ['purpose', 'dek_id'];
+  return {
+    clients: gauge('clients', 'Connected Redis clients.'),
+    serving: gauge('shard_serving', '1 while this node serves the shard.', perShard),
+    halted: gauge('shard_halted', '1 where a fatal error stopped the shard.', perShard),
+    sealed: gauge('shard_sealed', '1 where the log of the shard is cut over.', perShard),
+    cutoverIndex: gauge('shard_cutover_index', 'Index of the cutover marker, or 0.', perShard),
+    appliedIndex: gauge('shard_applied_index', 'Last applied log index.', perShard),
+    durableIndex: gauge('shard_durable_index', 'Last index that the store holds.', perShard),
+    queuedBytes: gauge('shard_queued_bytes', 'Commands that wait for their entry.', perShard),
+    dirtyBytes: gauge('store_dirty_bytes', 'Changes not yet in the store.', perShard),
+    cacheBytes: gauge('store_cache_bytes', 'Opened values in memory.', perShard),
+    rows: gauge('store_rows', 'Rows of the store.', ['shard', 'form']),
+    activeDekId: gauge('active_dek_id', 'Data key that new seals use.', ['purpose']),
+    seals: gauge('dek_seals', 'Seals drawn by this process.', perKey),
+    nonceEpoch: gauge('dek_nonce_epoch', 'Nonce epoch of this node.', perKey),
+  } as const;
+}

@@ -1,0 +1,397 @@
+/**
+ * The composition of a node: every package, wired in the order in which a start has to happen.
+ *
+ * 1. configuration, lock of the data directory
+ * 2. KEK opened and probed
+ * 3. sidecar read and authenticated, keys unwrapped, wraps of shards already cut over installed
+ * 4. stores and logs opened, logs replayed: a refusal up to here burns no nonce epoch
+ * 5. leadership, nonce epochs claimed and registered
+ * 6. a new node is sealed from its first entry
+ * 7. listeners
+ *
+ * A shard that halts leaves the others, and the node, up. Stopping goes through the same in reverse.
+ */
+import {
+  assert,
+  CONTROL_SHARD,
+  codeOf,
+  type KeyPurpose,
+  type KeyState,
+  RaftsealError,
+} from '@raftseal/interface';
+import { type EmbeddedLog, openEmbeddedLog } from '@raftseal/raft-engine-embedded';
+import type { Logger } from 'pino';
+import type { AdminOperations, LogRequest, NodeStatus } from './admin/operations.ts';
+import { adminServer } from './admin/server.ts';
+import { readOrMakeToken, readToken } from './admin/token.ts';
+import { checkConfig, type NodeConfig } from './config.ts';
+import { CutoverCoordinator } from './cutover-coordinator.ts';
+import { type DataDirectory, openDataDirectory } from './data-directory.ts';
+import { infoSection } from './info-section.ts';
+import { kekFromUri } from './kek-from-uri.ts';
+import { KeyOperations } from './key-operations.ts';
+import { keyspaceOf } from './keyspace-of-shards.ts';
+import { NodeKeys } from './node-keys.ts';
+import { NodeMetrics } from './node-metrics.ts';
+import { NodeShard } from './node-shard.ts';
+import { nodeStatus } from './node-status.ts';
+import { type RedisServer, type RedisServerOptions, redisServer } from './redis/index.ts';
+import { Teardown } from './teardown.ts';
+import { type LogEntrySummary, summarizeLog } from './verify/log-walk.ts';
+import type { VerifyReport } from './verify/report.ts';
+import { verifyNode } from './verify/verify.ts';
+
+export interface NodeParts {
+  readonly log: Logger;
+  /** Aborted: the node stops. */
+  readonly signal?: AbortSignal;
+}
+
+/** What a node is made of once its keys, stores and logs are open. */
+export interface NodeFoundations {
+  readonly config: FoundationsConfig;
+  readonly log: Logger;
+  readonly directory: DataDirectory;
+  readonly keys: NodeKeys;
+  readonly embeddedLog: EmbeddedLog;
+  readonly shards: readonly NodeShard[];
+}
+
+const LEADERSHIP_POLL_MS = 2;
+
+/**
+ * Starts a node; resolves once it serves.
+ * @throws a coded error for every wrong option, file, permission, port or KEK; whatever was opened
+ *   is closed again
+ */
+export async function startNode(config: NodeConfig, parts: NodeParts): Promise<Node> {
+  checkConfig(config);
+  const teardown = new Teardown();
+  try {
+    const node = new Node(config, await openFoundations(config, parts.log, teardown), teardown);
+    await node.start();
+    parts.signal?.addEventListener('abort', () => void node.stop(), { once: true });
+    if (parts.signal?.aborted) void node.stop();
+    return node;
+  } catch (error) {
+    await teardown.run();
+    throw error;
+  }
+}
+
+/**
+ * Verifies the data directory of a node that is not running. Only a torn tail of the log is mended,
+ * as at any start.
+ */
+export async function verifyStoppedNode(
+  config: FoundationsConfig,
+  log: Logger,
+): Promise<VerifyReport> {
+  const teardown = new Teardown();
+  try {
+    return await verifyNode(await openFoundations(config, log, teardown));
+  } finally {
+    await teardown.run();
+  }
+}
+
+/** What opening keys, stores and logs needs to know. */
+type FoundationsConfig = Pick<
+  NodeConfig,
+  'dataPath' | 'shardCount' | 'encryption' | 'kekUri' | 'cacheBytesMax'
+>;
+
+async function openFoundations(
+  config: FoundationsConfig,
+  log: Logger,
+  teardown: Teardown,
+): Promise<NodeFoundations> {
+  const { shardCount } = config;
+  const directory = await openDataDirectory({
+    path: config.dataPath,
+    ...(shardCount === undefined ? {} : { shardCount }),
+  });
+  teardown.add(() => directory.release());
+  const kek = config.kekUri === undefined ? undefined : await kekFromUri(config.kekUri);
+  teardown.add(() => kek?.close());
+  const keys = await NodeKeys.open(
+    {
+      nodeId: directory.nodeId,
+      directory: directory.keysPath,
+      encryption: config.encryption,
+      kek,
+    },
+    teardown,
+  );
+  const shardIds = Array.from({ length: directory.shardCount }, (_, shardId) => shardId);
+  const embeddedLog = await openEmbeddedLog({
+    directory: directory.logPath,
+    nodeId: directory.nodeId,
+    shardIds,
+  });
+  teardown.add(() => embeddedLog.close());
+  const shards: NodeShard[] = [];
+  const foundations = { config, log, directory, keys, embeddedLog, shards };
+  for (const shardId of shardIds) shards.push(await openShard(shardId, foundations, teardown));
+  return foundations;
+}
+
+async function openShard(
+  shardId: number,
+  { config, log, directory, keys, embeddedLog }: NodeFoundations,
+  teardown: Teardown,
+): Promise<NodeShard> {
+  const shard = await NodeShard.open(
+    {
+      shardId,
+      directory: directory.shardPath(shardId),
+      cacheBytesMax: Math.floor(config.cacheBytesMax / directory.shardCount),
+    },
+    {
+      engine: embeddedLog.engine(shardId),
+      keyLifecycle: keys.lifecycle,
+      wrap: keys.installer.wrapOf(shardId),
+      seal: keys.state.storageIndex === undefined ? 'cleartext' : keys.rowSeal,
+      onHalt: (error) => {
+        const where = { shardId, code: codeOf(error) };
+        log.error(where, `shard ${shardId} halted: ${error.message}; the others go on`);
+      },
+    },
+  );
+  teardown.add(() => shard.close());
+  keys.installer.attach(shard.group);
+  return shard;
+}
+
+/** A password is a byte string: each of its UTF-8 bytes is one char code. */
+function redisOptionsOf({ redis }: NodeConfig): RedisServerOptions {
+  const { host, port, password } = redis;
+  if (password === undefined) return { host, port };
+  return { host, port, password: Buffer.from(password).toString('latin1') };
+}
+
+export class Node implements AdminOperations {
+  readonly #config: NodeConfig;
+  readonly #foundations: NodeFoundations;
+  readonly #teardown: Teardown;
+  readonly #coordinator: CutoverCoordinator;
+  readonly #operations: KeyOperations;
+  readonly #metrics: NodeMetrics;
+  readonly #startedAtMs = Date.now();
+  readonly #stopped: { readonly promise: Promise<void>; readonly resolve: () => void };
+  #redis: RedisServer | undefined;
+  #adminPort = 0;
+  #stopping: Promise<void> | undefined;
+
+  constructor(config: NodeConfig, foundations: NodeFoundations, teardown: Teardown) {
+    this.#config = config;
+    this.#foundations = foundations;
+    this.#teardown = teardown;
+    const { keys, shards, log } = foundations;
+    this.#coordinator = new CutoverCoordinator({
+      groups: shards.map(({ group }) => group),
+      keyState: () => keys.state,
+      onFailure: (shardId, error) =>
+        log.warn({ shardId, code: codeOf(error) }, 'the cutover of a shard is tried again'),
+    });
+    teardown.add(() => this.#coordinator.stop());
+    this.#operations = new KeyOperations({
+      nodeId: keys.nodeId,
+      kek: keys.kek,
+      unwrapDek: keys.unwrapDek,
+      keyLifecycle: keys.lifecycle,
+      registry: keys.registry,
+      controlGroup: this.#shard(CONTROL_SHARD).group,
+      shardIds: shards.map(({ shardId }) => shardId),
+      clock: Date.now,
+    });
+    this.#metrics = new NodeMetrics(() => this.status());
+    let resolve = (): void => undefined;
+    const promise = new Promise<void>((settle) => {
+      resolve = settle;
+    });
+    this.#stopped = { promise, resolve };
+  }
+
+  /** Resolves once the node has stopped. */
+  get stopped(): Promise<void> {
+    return this.#stopped.promise;
+  }
+
+  /** Where clients connect. */
+  get redisPort(): number {
+    return this.#redis?.port ?? 0;
+  }
+
+  get adminPort(): number {
+    return this.#adminPort;
+  }
+
+  get healthy(): boolean {
+    return this.#redis !== undefined && this.#foundations.shards.every((shard) => shard.isServing);
+  }
+
+  /** Replays, leads, registers, seals a new node, and opens the listeners. Once. */
+  async start(): Promise<void> {
+    await this.#replay();
+    await this.#lead();
+    await this.#prepareSealing();
+    for (const shard of this.#foundations.shards) shard.startHousekeeping();
+    await this.#listen();
+  }
+
+  /** Stops taking commands, answers those under way, flushes, closes. Idempotent. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  status(): NodeStatus {
+    const { keys, config, shards } = this.#foundations;
+    return nodeStatus({
+      keys,
+      shards,
+      ready: this.#redis !== undefined,
+      uptimeMs: Date.now() - this.#startedAtMs,
+      clients: this.#redis?.clientCount ?? 0,
+      kekUri: config.kekUri ?? null,
+    });
+  }
+
+  async enableEncryption(waves?: readonly (readonly number[])[]): Promise<void> {
+    await this.#operations.enableEncryption(waves);
+  }
+
+  rotate(purpose: KeyPurpose): Promise<number> {
+    return this.#operations.rotate(purpose);
+  }
+
+  async inspectLog(request: LogRequest): Promise<readonly LogEntrySummary[]> {
+    const shard = this.#foundations.shards[request.shardId];
+    if (shard) return summarizeLog(this.#foundations.embeddedLog.engine(shard.shardId), request);
+    const message = `expected a shard from 0 to ${this.#foundations.shards.length - 1}`;
+    throw new RaftsealError('RAFTSEAL_NODE_BAD_REQUEST', message);
+  }
+
+  verify(): Promise<VerifyReport> {
+    return verifyNode(this.#foundations);
+  }
+
+  metrics(): Promise<{ readonly contentType: string; readonly text: string }> {
+    return this.#metrics.text();
+  }
+
+  async #replay(): Promise<void> {
+    const { keys, shards, embeddedLog } = this.#foundations;
+    const control = await embeddedLog.engine(CONTROL_SHARD).bounds();
+    keys.lifecycle.noteControlHead(control.headIndex);
+    const results = await Promise.allSettled(shards.map(({ group }) => group.replay()));
+    const failed = results.find((result) => result.status === 'rejected');
+    if (failed && !shards.some(({ group }) => group.state !== 'halted')) throw failed.reason;
+    this.#checkEncryptionMatchesData(keys.state);
+  }
+
+  /** Encryption is turned on for data in the clear by a cutover under way, not by a restart. */
+  #checkEncryptionMatchesData(state: KeyState): void {
+    const { config, shards, directory } = this.#foundations;
+    const holdsData = shards.some(({ group }) => group.appliedIndex > 0n);
+    if (config.encryption === 'on' && !state.clusterId && holdsData) {
+      throw new RaftsealError(
+        'RAFTSEAL_NODE_CLEARTEXT_DATA',
+        `${directory.path} holds data in the clear: start with --encryption off and --kek, then ` +
+          'run `raftseal encryption enable`, which seals it without a pause; nothing was changed',
+      );
+    }
+  }
+
+  async #lead(): Promise<void> {
+    const { keys, shards } = this.#foundations;
+    keys.lifecycle.onChange((state) => this.#onKeyState(state));
+    for (const { group } of shards) group.campaign();
+    await this.#until(({ group }) => group.state === 'leading');
+  }
+
+  /** From here on this process may seal; a new node is sealed before anyone can write to it. */
+  async #prepareSealing(): Promise<void> {
+    const { config, keys, log } = this.#foundations;
+    if (this.#shard(CONTROL_SHARD).group.state === 'halted') {
+      log.error('the control shard has halted: nothing can be written until it is restored');
+      return;
+    }
+    if (keys.state.clusterId) await this.#operations.registerWriter();
+    if (config.encryption === 'on') {
+      await this.#operations.enableEncryption();
+      await this.#until(({ group }) => group.wrap.kind === 'sealed');
+    }
+    if (keys.state.clusterId) keys.refreshRowSeal();
+    for (const { kv } of this.#foundations.shards) kv.startCheckpoints();
+  }
+
+  async #listen(): Promise<void> {
+    const { directory, shards, log } = this.#foundations;
+    const config = this.#config;
+    const { tokenPath } = config.admin;
+    const token = tokenPath
+      ? await readToken(tokenPath)
+      : await readOrMakeToken(directory.adminTokenPath);
+    const redis = redisServer(redisOptionsOf(config), {
+      keyspace: keyspaceOf(shards),
+      infoSection: () => infoSection(this.status()),
+      report: ({ level, message, error }) => log[level]({ err: error }, message),
+    });
+    await redis.listen();
+    this.#teardown.add(() => redis.close());
+    const admin = await adminServer(config.admin, {
+      operations: this,
+      token,
+      onInternalError: (error) => log.error({ err: error }, 'an admin call failed'),
+    });
+    this.#teardown.add(() => admin.close());
+    this.#redis = redis;
+    this.#adminPort = admin.port;
+    const { encryption } = this.status();
+    log.info(
+      { redis: redis.port, admin: admin.port, encryption, shards: shards.length },
+      `ready: redis-cli -p ${redis.port}`,
+    );
+  }
+
+  #onKeyState(state: KeyState): void {
+    const { keys, shards } = this.#foundations;
+    // Registration rows are stored before the state, but a new key is claimed only after its entry.
+    setImmediate(() => keys.state.clusterId && keys.refreshRowSeal());
+    if (state.storageIndex !== undefined) {
+      keys.refreshRowSeal();
+      for (const { kv } of shards) kv.sealRows(keys.rowSeal);
+    }
+    this.#coordinator.consider();
+  }
+
+  /** Waits until every shard that has not halted is as asked. */
+  async #until(reached: (shard: NodeShard) => boolean): Promise<void> {
+    const { shards } = this.#foundations;
+    while (!shards.every((shard) => shard.group.state === 'halted' || reached(shard))) {
+      await new Promise((resolve) => setTimeout(resolve, LEADERSHIP_POLL_MS));
+    }
+  }
+
+  async #stop(): Promise<void> {
+    const { log } = this.#foundations;
+    log.info('stopping');
+    try {
+      await this.#teardown.run();
+      log.info('stopped');
+    } catch (error) {
+      log.error({ err: error }, 'not everything could be closed');
+      process.exitCode = 1;
+    } finally {
+      this.#stopped.resolve();
+    }
+  }
+
+  #shard(shardId: number): NodeShard {
+    const shard = this.#foundations.shards[shardId];
+    assert(shard, `shard ${shardId} exists`);
+    return shard;
+  }
+}

@@ -1,0 +1,38 @@
+/**
+ * Lists every file of a data directory and says what it may hold. A file that no part of raftseal
+ * writes is a finding: a copy, an editor's backup or a core dump may hold anything.
+ */
+import { readdir, stat } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import type { FileReport } from './report.ts';
+
+const known: readonly (readonly [RegExp, FileReport['content']])[] = [
+  [/^raftseal\.json$/, 'no user data'],
+  [/^lock$/, 'no user data'],
+  [/^admin\.token$/, 'no user data'],
+  [/^keys\/keys\.raftseal$/, 'sidecar'],
+  [/^keys\/writers\/(data|lock)\.mdb$/, 'writer registry'],
+  [/^log\/[0-9a-f]+\.seg(\.tmp)?$/, 'log segment'],
+  [/^log\/lock$/, 'no user data'],
+  [/^shards\/\d+\/store\/[a-z.]+$/, 'store'],
+];
+
+/** @param path of the data directory */
+export async function walkFiles(path: string): Promise<readonly FileReport[]> {
+  const entries = await readdir(path, { recursive: true, withFileTypes: true });
+  const files: FileReport[] = [];
+  for (const entry of entries) {
+    if (entry.isDirectory()) continue;
+    const absolute = join(entry.parentPath, entry.name);
+    const name = relative(path, absolute);
+    const bytes = await stat(absolute).then(
+      ({ size }) => size,
+      () => undefined,
+    );
+    // Gone since it was listed, such as a segment that was no longer needed.
+    if (bytes === undefined) continue;
+    const content = known.find(([pattern]) => pattern.test(name))?.[1] ?? 'unknown';
+    files.push({ path: name, bytes, content });
+  }
+  return files.toSorted((a, b) => a.path.localeCompare(b.path));
+}

@@ -1,0 +1,164 @@
+/** Walks the logs: what each entry is, whether it is where the index rule wants it, and opens. */
+import type { RaftSeal } from '@raftseal/envelope';
+import { codeOf, type RaftEngine } from '@raftseal/interface';
+import { inspectEmbeddedLog, type LogFinding } from '@raftseal/raft-engine-embedded';
+import {
+  KIND_DATA,
+  KIND_KEY_LIFECYCLE,
+  TAG_BYTES,
+  TAG_CLEARTEXT,
+  TAG_SEALED,
+} from '@raftseal/shard-group';
+import type { LogReport } from './report.ts';
+
+/** One entry as `log inspect` lists it: nothing of its content. */
+export interface LogEntrySummary {
+  readonly index: string;
+  readonly term: string;
+  readonly payload: 'cleartext' | 'sealed' | 'unknown';
+  readonly dekId: number | null;
+  /** Of an entry in the clear. */
+  readonly kind: 'data' | 'key lifecycle' | null;
+  readonly bytes: number;
+}
+
+/** @throws RAFTSEAL_ENGINE_TRUNCATED where `from` was dropped already */
+export async function summarizeLog(
+  engine: RaftEngine,
+  { from, limit }: { readonly from: bigint; readonly limit: number },
+): Promise<readonly LogEntrySummary[]> {
+  const summaries: LogEntrySummary[] = [];
+  for await (const chunk of engine.read({ from, follow: false })) {
+    for (const { index, term, payload } of chunk) {
+      summaries.push({
+        index: index.toString(),
+        term: term.toString(),
+        ...payloadSummary(Buffer.from(payload.buffer, payload.byteOffset, payload.byteLength)),
+      });
+      if (summaries.length === limit) return summaries;
+    }
+  }
+  return summaries;
+}
+
+type PayloadSummary = Pick<LogEntrySummary, 'payload' | 'dekId' | 'kind' | 'bytes'>;
+
+/** Where an envelope has its DEK id. */
+export const DEK_ID_OFFSET = 2;
+
+function payloadSummary(payload: Buffer): PayloadSummary {
+  const bytes = payload.length;
+  if (payload[0] === TAG_SEALED && bytes >= TAG_BYTES + DEK_ID_OFFSET + 4) {
+    const dekId = payload.readUInt32BE(TAG_BYTES + DEK_ID_OFFSET);
+    return { payload: 'sealed', dekId, kind: null, bytes };
+  }
+  if (payload[0] !== TAG_CLEARTEXT) return { payload: 'unknown', dekId: null, kind: null, bytes };
+  const kind = payload[TAG_BYTES];
+  const known = kind === KIND_DATA ? 'data' : kind === KIND_KEY_LIFECYCLE ? 'key lifecycle' : null;
+  return { payload: 'cleartext', dekId: null, kind: known, bytes };
+}
+
+export interface LogWalk {
+  readonly logs: readonly LogReport[];
+  readonly problems: readonly string[];
+}
+
+export interface LogWalkRequest {
+  readonly directory: string;
+  readonly shardIds: readonly number[];
+  readonly cutoverIndex: ReadonlyMap<number, bigint>;
+  /** Undefined where no key was ever made: then nothing can be sealed. */
+  readonly raftSeal: RaftSeal | undefined;
+}
+
+/** Reads every record of every segment, truncated entries that are still on disk included. */
+export async function walkLog(request: LogWalkRequest): Promise<LogWalk> {
+  const walk = new Walk(request);
+  for await (const finding of inspectEmbeddedLog(request.directory)) walk.note(finding);
+  return walk.result();
+}
+
+class Walk {
+  readonly #request: LogWalkRequest;
+  readonly #tallies = new Map<number, Tally>();
+  readonly #problems: string[] = [];
+
+  constructor(request: LogWalkRequest) {
+    this.#request = request;
+  }
+
+  note(finding: LogFinding): void {
+    const where = `${finding.segment} at ${finding.offset}`;
+    if (finding.kind === 'entry') this.#entry(finding, where);
+    else if (finding.kind === 'damage') this.#problems.push(`${where}: ${finding.reason}`);
+    else if (finding.kind === 'residue') {
+      this.#problems.push(`${where}: ${finding.byteLength} bytes that belong to no record`);
+    }
+  }
+
+  result(): LogWalk {
+    const logs = this.#request.shardIds.map((shardId) => {
+      const tally = this.#tally(shardId);
+      return {
+        shardId,
+        cutoverIndex: this.#request.cutoverIndex.get(shardId)?.toString() ?? null,
+        firstIndex: tally.first?.toString() ?? null,
+        lastIndex: tally.last?.toString() ?? null,
+        cleartextData: tally.cleartextData,
+        cleartextKeyLifecycle: tally.cleartextKeyLifecycle,
+        sealed: Object.fromEntries(tally.sealed),
+      };
+    });
+    return { logs, problems: this.#problems };
+  }
+
+  #entry({ shardId, index, payload }: LogFinding & { kind: 'entry' }, where: string): void {
+    const cutoverIndex = this.#request.cutoverIndex.get(shardId);
+    const aboveCutover = cutoverIndex !== undefined && index > cutoverIndex;
+    const summary = payloadSummary(payload);
+    const tally = this.#tally(shardId);
+    const named = `entry ${index} of shard ${shardId} (${where})`;
+    tally.first = tally.first === undefined || index < tally.first ? index : tally.first;
+    tally.last = tally.last === undefined || index > tally.last ? index : tally.last;
+    if (summary.payload === 'unknown') this.#problems.push(`${named}: unknown payload tag`);
+    else if (summary.payload === 'cleartext') {
+      if (summary.kind === 'key lifecycle') tally.cleartextKeyLifecycle++;
+      else tally.cleartextData++;
+      if (aboveCutover) this.#problems.push(`${named}: in the clear above the cutover`);
+    } else if (!aboveCutover) this.#problems.push(`${named}: sealed, not above a cutover`);
+    else this.#open({ shardId, index }, payload, named);
+  }
+
+  #open(place: { shardId: number; index: bigint }, payload: Buffer, named: string): void {
+    const { sealed } = this.#tally(place.shardId);
+    try {
+      this.#request.raftSeal?.open(place, payload.subarray(TAG_BYTES));
+      const dekId = payload.readUInt32BE(TAG_BYTES + DEK_ID_OFFSET);
+      sealed.set(dekId, (sealed.get(dekId) ?? 0) + 1);
+    } catch (error) {
+      this.#problems.push(`${named}: does not open (${codeOf(error) ?? 'unexpected error'})`);
+    }
+  }
+
+  #tally(shardId: number): Tally {
+    const known = this.#tallies.get(shardId);
+    if (known) return known;
+    const tally: Tally = {
+      first: undefined,
+      last: undefined,
+      cleartextData: 0,
+      cleartextKeyLifecycle: 0,
+      sealed: new Map(),
+    };
+    this.#tallies.set(shardId, tally);
+    return tally;
+  }
+}
+
+interface Tally {
+  first: bigint | undefined;
+  last: bigint | undefined;
+  cleartextData: number;
+  cleartextKeyLifecycle: number;
+  readonly sealed: Map<number, number>;
+}
