@@ -37,7 +37,8 @@ interface InFlight<Result> {
   readonly proposal: Proposal<Result>;
   readonly index: bigint;
   payload: Buffer;
-  end: 'done' | 'fenced' | RaftsealError | undefined;
+  /** `unknown`: nobody waits for its outcome any more. */
+  end: 'done' | 'fenced' | 'unknown' | RaftsealError | undefined;
 }
 
 const RETRY_DELAY_MS = 20;
@@ -48,7 +49,9 @@ export class AppendPipeline<Result> {
   readonly #inFlightMax: number;
   #inFlight: InFlight<Result>[] = [];
   #applying = false;
-  #stopped = false;
+  #abandoned = false;
+  /** Ends the resolution of an ambiguous outcome. */
+  readonly #giveUp = new AbortController();
   /** Entries in flight are not applied yet: what they were stamped with counts too. */
   #stampedMs = 0;
   #drainWaiters: (() => void)[] = [];
@@ -66,6 +69,15 @@ export class AppendPipeline<Result> {
   drained(): Promise<void> {
     if (this.#inFlight.length === 0) return Promise.resolve();
     return new Promise((resolve) => this.#drainWaiters.push(resolve));
+  }
+
+  /**
+   * Resolves once nothing is in flight, and leaves ambiguous outcomes unknown: to settle them may
+   * take as long as the log is out of reach. Nothing may be submitted after.
+   */
+  stop(): Promise<void> {
+    this.#giveUp.abort();
+    return this.drained();
   }
 
   /** Seals and appends one proposal as the next entry of `term`. */
@@ -87,7 +99,8 @@ export class AppendPipeline<Result> {
 
   /** Fails everything in flight, whose outcome is now nobody's to wait for. */
   abandon(error: RaftsealError): void {
-    this.#stopped = true;
+    this.#abandoned = true;
+    this.#giveUp.abort();
     const abandoned = this.#inFlight;
     this.#inFlight = [];
     for (const { proposal } of abandoned) rejectProposal(proposal, error);
@@ -128,22 +141,27 @@ export class AppendPipeline<Result> {
    * in the way, so the slot is read. Equal bytes do not make an entry ours: in the clear, another
    * leader may have appended the same commands within the same millisecond.
    */
-  async #appendUntilKnown(entry: InFlight<Result>, term: bigint): Promise<'done' | 'fenced'> {
-    const { index, payload } = entry;
-    let attempt: AppendOutcome = await this.#parts.engine.append({ term, index, payload });
+  async #appendUntilKnown(
+    { index, payload }: InFlight<Result>,
+    term: bigint,
+  ): Promise<'done' | 'fenced' | 'unknown'> {
+    const { engine } = this.#parts;
+    const { signal } = this.#giveUp;
+    let attempt: AppendOutcome = await engine.append({ term, index, payload });
     if (attempt.outcome !== 'ambiguous') return attempt.outcome;
     while (attempt.outcome === 'ambiguous') {
       await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));
-      if (this.#stopped) throw outcomeUnknown(index);
-      attempt = await this.#parts.engine.append({ term, index, payload });
+      if (signal.aborted) return 'unknown';
+      attempt = await engine.append({ term, index, payload });
     }
     if (attempt.outcome === 'done') return 'done';
-    const found = await readSlot(this.#parts.engine, index);
+    const found = await readSlot(engine, index, signal);
+    if (!found && signal.aborted) return 'unknown';
     return found?.term === term && payload.equals(found.payload) ? 'done' : 'fenced';
   }
 
   #completeInOrder(): void {
-    while (!this.#applying && !this.#stopped) {
+    while (!this.#applying && !this.#abandoned) {
       const head = this.#inFlight[0];
       if (head?.end === undefined) break;
       if (head.end === 'done') this.#applyHead(head);
@@ -169,7 +187,7 @@ export class AppendPipeline<Result> {
     results.then(
       (late) => {
         this.#applying = false;
-        if (!this.#stopped) this.#finish(head, late);
+        if (!this.#abandoned) this.#finish(head, late);
         this.#completeInOrder();
       },
       (error: unknown) => {
@@ -191,16 +209,19 @@ export class AppendPipeline<Result> {
     this.#progress();
   }
 
-  #failHead(head: InFlight<Result>, end: 'fenced' | RaftsealError): void {
+  #failHead(head: InFlight<Result>, end: 'fenced' | 'unknown' | RaftsealError): void {
+    const { proposal, index } = head;
     this.#inFlight.shift();
-    if (end !== 'fenced') {
-      rejectProposal(head.proposal, outcomeUnknown(head.index, end));
+    if (end === 'fenced') {
+      const reason = `entry ${index} was fenced: another node leads, or the index is taken`;
+      rejectProposal(proposal, new RaftsealError('RAFTSEAL_SHARD_GROUP_NOT_LEADER', reason));
+      this.#parts.onFenced(reason);
+    } else if (end === 'unknown') {
+      rejectProposal(proposal, outcomeUnknown(index));
+    } else {
+      rejectProposal(proposal, outcomeUnknown(index, end));
       this.#parts.onFatal(end);
-      return;
     }
-    const reason = `entry ${head.index} was fenced: another node leads, or the index is taken`;
-    rejectProposal(head.proposal, new RaftsealError('RAFTSEAL_SHARD_GROUP_NOT_LEADER', reason));
-    this.#parts.onFenced(reason);
     this.#progress();
   }
 
@@ -214,8 +235,12 @@ export class AppendPipeline<Result> {
   }
 }
 
-async function readSlot(engine: RaftEngine, index: bigint): Promise<LogEntry | undefined> {
-  for await (const chunk of engine.read({ from: index, follow: false })) return chunk[0];
+async function readSlot(
+  engine: RaftEngine,
+  index: bigint,
+  signal: AbortSignal,
+): Promise<LogEntry | undefined> {
+  for await (const [entry] of engine.read({ from: index, follow: false, signal })) return entry;
   return undefined;
 }
 

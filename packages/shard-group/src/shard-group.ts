@@ -84,6 +84,7 @@ export class ShardGroup<Result> {
   #following: { readonly abort: AbortController; readonly ended: Promise<void> } | undefined;
   #campaigning: Promise<void> | undefined;
   #cutover: Promise<void> | undefined;
+  #stopping: Promise<void> | undefined;
   #haltError: RaftsealError | undefined;
   #pumpScheduled = false;
   #pumping = false;
@@ -163,12 +164,18 @@ export class ShardGroup<Result> {
     this.#applier.wrap = wrap;
   }
 
-  /** Applies everything that is in the log now, and goes on following it. */
+  /**
+   * Applies everything that is in the log now, and goes on following it. Once, before `campaign`.
+   * @throws what halted the shard; RAFTSEAL_SHARD_GROUP_STOPPED
+   */
   async replay(): Promise<void> {
     const { headIndex } = await this.#parts.engine.bounds();
-    this.#startFollowing();
-    await this.#applied(headIndex);
+    if (!this.#stop.signal.aborted) {
+      this.#startFollowing();
+      await this.#applied(headIndex);
+    }
     if (this.#haltError) throw this.#haltError;
+    if (this.#stop.signal.aborted) throw this.#stopped();
   }
 
   /** Stands for election, again after every loss, until stopped. */
@@ -243,15 +250,23 @@ export class ShardGroup<Result> {
     if (durableIndex > 0n) await this.#parts.engine.truncate(durableIndex);
   }
 
-  /** Ends what is in flight, gives leadership up, stops following. The engine stays open. */
-  async stop(): Promise<void> {
-    if (this.#stop.signal.aborted) return;
+  /**
+   * Ends what is in flight, gives leadership up, stops following. The engine stays open. Does not
+   * wait for the log to be in reach: an append of unknown outcome is answered as such. Idempotent.
+   */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stopNow();
+    return this.#stopping;
+  }
+
+  async #stopNow(): Promise<void> {
     this.#stop.abort();
     this.#withdrawal.abort();
     this.#queue.rejectAll(this.#stopped());
+    this.#resolveAppliedWaiters();
     if (this.#state !== 'halted') {
-      await this.#pipeline.drained();
-      this.#setState('stopped');
+      await this.#pipeline.stop();
+      if (!this.#isState('halted')) this.#setState('stopped');
     }
     await this.#leadership?.resign();
     await this.#campaigning;
@@ -312,7 +327,8 @@ export class ShardGroup<Result> {
     this.#setState('catchingUp');
     await Promise.race([this.#applied(leadership.headIndex), lost]);
     await this.#stopFollowing();
-    if (!leadership.signal.aborted && this.#isState('catchingUp')) {
+    const ended = leadership.signal.aborted || this.#stop.signal.aborted;
+    if (!ended && this.#isState('catchingUp')) {
       this.#setState('leading');
       this.#pump();
       await lost;
@@ -357,18 +373,21 @@ export class ShardGroup<Result> {
     }
   }
 
-  /** Resolves once `index` is applied, or the shard halted. */
+  /** Resolves once `index` is applied, or never will be: the shard halted or stops. */
   #applied(index: bigint): Promise<void> {
-    if (this.#applier.appliedIndex >= index || this.#haltError) return Promise.resolve();
+    if (this.#awaitsNoMore(index)) return Promise.resolve();
     return new Promise((resolve) => this.#appliedWaiters.push({ index, resolve }));
+  }
+
+  #awaitsNoMore(index: bigint): boolean {
+    const ended = this.#haltError !== undefined || this.#stop.signal.aborted;
+    return ended || this.#applier.appliedIndex >= index;
   }
 
   #resolveAppliedWaiters(): void {
     if (this.#appliedWaiters.length === 0) return;
-    const reached = (index: bigint): boolean =>
-      this.#haltError !== undefined || this.#applier.appliedIndex >= index;
-    const ready = this.#appliedWaiters.filter(({ index }) => reached(index));
-    this.#appliedWaiters = this.#appliedWaiters.filter(({ index }) => !reached(index));
+    const ready = this.#appliedWaiters.filter(({ index }) => this.#awaitsNoMore(index));
+    this.#appliedWaiters = this.#appliedWaiters.filter(({ index }) => !this.#awaitsNoMore(index));
     for (const { resolve } of ready) resolve();
   }
 
