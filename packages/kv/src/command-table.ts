@@ -119,13 +119,6 @@ export const commandTable: ReadonlyMap<string, CommandSpec> = new Map(
   rows.map((row) => [row[1], specOf(row)]),
 );
 
-/** By opcode; undefined where none is given. */
-export const commandsByOpcode: readonly (CommandSpec | undefined)[] = (() => {
-  const byOpcode: (CommandSpec | undefined)[] = new Array<undefined>(OPCODE_LIMIT).fill(undefined);
-  for (const spec of commandTable.values()) byOpcode[spec.opcode] = spec;
-  return byOpcode;
-})();
-
 /** Whether `count` arguments, the name included, are as many as the command takes. */
 export function arityMatches(spec: CommandSpec, count: number): boolean {
   return spec.arity < 0 ? count >= -spec.arity : count === spec.arity;

@@ -15,10 +15,12 @@ export interface KvOptions {
   readonly checkpointAgeMs?: number;
   /** Quiet time after the latest change that starts a checkpoint, in ms. Default: 1,000. */
   readonly checkpointIdleMs?: number;
+  /** No checkpoint before `startCheckpoints()`: rows cannot be sealed yet. Default: false. */
+  readonly holdCheckpoints?: boolean;
   /** Upper bound of the store's file, in bytes: address space, not disk. Default: 64 GiB. */
   readonly mapBytesMax?: number;
   /** Told of a failure behind the caller's back: no checkpoint is tried after it. */
-  readonly onFatal?: (error: Error) => void;
+  readonly onFatal?: (error: unknown) => void;
 }
 
 export interface ScanOptions {

@@ -1,29 +1,388 @@
-import type { ByteString, CommandBatch, Reply, RowSeal, StateMachine } from '@raftseal/interface';
+/**
+ * One shard of the key space as a state machine: commands come from the log, reads from clients.
+ *
+ * Invariants: the state after an index follows from the entries up to it (time is the entry's, and
+ * what is random follows from its index); an entry is applied wholly before anything else is read;
+ * what is on disk is the state of exactly one index. A row that does not open is an error to who
+ * reads its key, and ends the shard when it is needed to apply an entry.
+ */
+import { mkdirSync } from 'node:fs';
+import {
+  assert,
+  type ByteString,
+  type CommandBatch,
+  errorReply,
+  fatalError,
+  nullArrayReply,
+  RaftsealError,
+  type Reply,
+  type RowSeal,
+  type StateMachine,
+} from '@raftseal/interface';
+import { Checkpointer, type Sealing } from './checkpointer.ts';
+import {
+  CommandReader,
+  EXPIRY,
+  type ExpiredKey,
+  encodeExpiry,
+  malformed,
+  TRANSACTION,
+} from './command-codec.ts';
+import { arityMatches, commandTable } from './command-table.ts';
+import { commandsByOpcode } from './commands/handlers.ts';
+import { GENERATION_LIMIT, KeyWalk } from './key-walk.ts';
+import { Keyspace } from './keyspace.ts';
+import { LmdbEnvironment } from './lmdb-environment.ts';
+import { LmdbStore } from './lmdb-store.ts';
 import type { KvOptions, KvStatistics, ScanOptions, ScanPage } from './options.ts';
+import { seededRandom } from './random.ts';
+import { wrongArguments } from './replies.ts';
+import type { RowInspection } from './row-table.ts';
+import { SealedStore } from './sealed-store.ts';
+import { readMeta } from './store-meta.ts';
+import { CLEAR_ROWS_TABLE, SEALED_ROWS_TABLE, tables } from './tables.ts';
 
-/** One shard of the key space. */
-export declare class KvStateMachine implements StateMachine<Reply> {
-  static open(options: KvOptions): Promise<KvStateMachine>;
-  readonly durableIndex: bigint;
-  apply(batch: CommandBatch): Reply[];
-  skip(index: bigint): void;
-  flush(): Promise<bigint>;
-  /** A read command; keys expired at `nowMs` are absent. `args` has the name first. */
-  query(args: readonly ByteString[], nowMs: number): Reply;
-  /** For WATCH: the index of the key's latest change; 0n where it is absent. */
-  versionOf(key: ByteString, nowMs: number): bigint;
-  scan(cursor: bigint, options: ScanOptions, nowMs: number): ScanPage;
-  /** DBSIZE of this shard. */
-  size(): number;
-  randomKey(nowMs: number): ByteString | null;
-  keys(pattern: ByteString, nowMs: number): ByteString[];
-  /** A log command that deletes up to `limit` expired keys, for the leader to propose. */
-  expired(nowMs: number, limit: number): Buffer | undefined;
-  /** Storage was enabled: from the next checkpoint on rows are sealed. */
-  sealRows(seal: RowSeal): void;
+const MIB = 2 ** 20;
+const defaults = {
+  cacheBytesMax: 256 * MIB,
+  dirtyBytesMax: 64 * MIB,
+  checkpointAgeMs: 15_000,
+  checkpointIdleMs: 1_000,
+  holdCheckpoints: false,
+  mapBytesMax: 64 * 1024 * MIB,
+};
+/** Bytes of the smallest watched key, command and expired key in a log command. */
+const WATCHED_BYTES_MIN = 12;
+const NESTED_BYTES_MIN = 9;
+const EXPIRED_BYTES_MIN = 12;
+
+interface Parts {
+  readonly shardId: number;
+  readonly environment: LmdbEnvironment;
+  readonly cleartext: LmdbStore;
+  readonly keyspace: Keyspace;
+  readonly checkpointer: Checkpointer;
+}
+
+export class KvStateMachine implements StateMachine<Reply> {
+  readonly #parts: Parts;
+  readonly #walk: KeyWalk;
+  #expiryAfter: Buffer | undefined;
+  #expiryCheckpoints = 0;
+  #closing: Promise<void> | undefined;
+
+  private constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#walk = new KeyWalk(parts.keyspace);
+  }
+
+  /**
+   * Opens, or makes, the store of a shard; its log is to be replayed from `durableIndex + 1`.
+   * @throws RAFTSEAL_KV_SEAL_REQUIRED, RAFTSEAL_KV_STORE_MISMATCH, RAFTSEAL_KV_STORE_VERSION,
+   *   RAFTSEAL_KV_ROW_CORRUPT; RangeError for a bad `mapBytesMax`.
+   */
+  static async open(options: KvOptions): Promise<KvStateMachine> {
+    const { directory, shardId, seal } = options;
+    const limits = { ...defaults, ...options };
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    const environment = await LmdbEnvironment.open({
+      path: directory,
+      tables,
+      mapBytesMax: limits.mapBytesMax,
+    });
+    try {
+      const meta = readMeta({ environment, shardId }, seal);
+      const cleartext = new LmdbStore(environment);
+      const sealing = sealingOf({ environment, cleartext, shardId }, seal);
+      const keyspace = new Keyspace({
+        store: sealing.store,
+        cacheBytesMax: limits.cacheBytesMax,
+        firstGeneration: 1 + Math.floor(Math.random() * (GENERATION_LIMIT - 1)),
+      });
+      const onFatal = options.onFatal ?? ((): void => undefined);
+      const checkpointer = new Checkpointer(
+        { ...limits, environment, keyspace, onFatal },
+        sealing,
+        meta.appliedIndex,
+      );
+      // A store that was in the clear when it was last open, or left half sealed.
+      const unsealed = meta.name === 'clear' || cleartext.rowCount > 0;
+      if (sealing.seal !== 'cleartext' && unsealed) checkpointer.reseal(sealing);
+      return new KvStateMachine({ shardId, environment, cleartext, keyspace, checkpointer });
+    } catch (error) {
+      await environment.close();
+      throw error;
+    }
+  }
+
+  get durableIndex(): bigint {
+    return this.#parts.checkpointer.durableIndex;
+  }
+
+  get appliedIndex(): bigint {
+    return this.#parts.checkpointer.appliedIndex;
+  }
+
   /** 0 while intake may run free, up to 1 where it should stop for the disk. */
-  get pressure(): number;
-  statistics(): KvStatistics;
-  /** Flushes and releases the store; idempotent. */
-  close(): Promise<void>;
+  get pressure(): number {
+    return this.#parts.checkpointer.pressure;
+  }
+
+  /**
+   * As {@link StateMachine.apply}; each reply is what its command answers.
+   * @throws RAFTSEAL_KV_COMMAND_MALFORMED, RAFTSEAL_KV_ROW_CORRUPT (fatal), and on every later call
+   *   what was thrown first; RAFTSEAL_KV_COMMIT_FAILED where a checkpoint has failed.
+   */
+  apply(batch: CommandBatch): Reply[] {
+    const { keyspace, checkpointer } = this.#parts;
+    this.#checkUsable();
+    assert(batch.index > checkpointer.appliedIndex, 'entries are applied in order');
+    keyspace.nowMs = batch.timestampMs;
+    keyspace.index = batch.index;
+    keyspace.random = seededRandom(batch.index);
+    const replies: Reply[] = [];
+    try {
+      while (batch.next()) replies.push(this.#applyCommand(batch.bytes, batch.start, batch.end));
+    } catch (error) {
+      const fatal = asFatal(error);
+      checkpointer.fail(fatal);
+      throw fatal;
+    }
+    checkpointer.applied(batch.index);
+    return replies;
+  }
+
+  skip(index: bigint): void {
+    const { checkpointer } = this.#parts;
+    this.#checkUsable();
+    assert(index > checkpointer.appliedIndex, 'entries are applied in order');
+    checkpointer.applied(index);
+  }
+
+  /** @throws what made the shard fail. */
+  async flush(): Promise<bigint> {
+    this.#checkUsable();
+    return this.#parts.checkpointer.flush();
+  }
+
+  /**
+   * Answers a read command.
+   * @param args the name first, in any case.
+   * @param nowMs the reader's clock: keys that expire before it are absent.
+   * @throws TypeError where the command is not a read command of the table.
+   */
+  query(args: readonly ByteString[], nowMs: number): Reply {
+    const name = args[0] ?? '';
+    const spec = commandTable.get(name) ?? commandTable.get(name.toLowerCase());
+    const command = spec === undefined ? undefined : commandsByOpcode[spec.opcode];
+    if (command === undefined || command.spec.kind !== 'read') {
+      throw new TypeError('not a read command: write commands are proposed to the log');
+    }
+    if (!arityMatches(command.spec, args.length)) return wrongArguments(command.spec.name);
+    const keyspace = this.#reader(nowMs);
+    try {
+      return command.handler(keyspace, args);
+    } catch (error) {
+      if (error instanceof RaftsealError) return errorReply(`${error.code} ${error.message}`);
+      throw error;
+    }
+  }
+
+  /**
+   * For WATCH: the index of the latest change of a key; 0n where it is absent.
+   * @throws RAFTSEAL_KV_ROW_CORRUPT
+   */
+  versionOf(key: ByteString, nowMs: number): bigint {
+    return this.#reader(nowMs).find(key)?.version ?? 0n;
+  }
+
+  /** A page of SCAN. @throws RAFTSEAL_KV_ROW_CORRUPT */
+  scan(cursor: bigint, options: ScanOptions, nowMs: number): ScanPage {
+    this.#reader(nowMs);
+    return this.#walk.scan(cursor, options);
+  }
+
+  /** KEYS: looks at every key of the shard. @throws RAFTSEAL_KV_ROW_CORRUPT */
+  keys(pattern: ByteString, nowMs: number): ByteString[] {
+    this.#reader(nowMs);
+    return this.#walk.keys(pattern);
+  }
+
+  /** @throws RAFTSEAL_KV_ROW_CORRUPT */
+  randomKey(nowMs: number): ByteString | null {
+    this.#reader(nowMs);
+    return this.#walk.randomKey();
+  }
+
+  /** DBSIZE of the shard: every key, those included whose time has passed and that are not gone. */
+  size(): number {
+    this.#checkUsable();
+    return this.#parts.keyspace.size();
+  }
+
+  /**
+   * A log command that deletes keys whose time has passed, for the leader to propose; undefined
+   * where none is due. A key that is not deleted by it is offered again later.
+   */
+  expired(nowMs: number, limit: number): Buffer | undefined {
+    const keyspace = this.#reader(nowMs);
+    const due: ExpiredKey[] = keyspace.expiries.take(nowMs, limit);
+    if (due.length < limit && !keyspace.wiped) due.push(...this.#expiredRows(nowMs, limit));
+    return due.length === 0 ? undefined : encodeExpiry(due);
+  }
+
+  /** Storage was enabled: from the next checkpoint on rows are sealed, and older ones with them. */
+  sealRows(seal: RowSeal): void {
+    this.#checkUsable();
+    const { checkpointer, keyspace } = this.#parts;
+    const sealing = sealingOf(this.#parts, seal);
+    keyspace.store = sealing.store;
+    checkpointer.reseal(sealing);
+  }
+
+  /** Takes the checkpoints that were held back since `open`. */
+  startCheckpoints(): void {
+    this.#parts.checkpointer.release();
+  }
+
+  /**
+   * Every row on disk, for a verifier: in the clear or sealed, and whether it opens. What is in
+   * memory only is in the log. Rows are views: valid until the next one is asked for.
+   */
+  *inspectRows(): Generator<RowInspection & { readonly sealed: boolean }> {
+    const { cleartext, checkpointer } = this.#parts;
+    for (const row of cleartext.inspect()) yield { ...row, sealed: false };
+    const { sealedStore } = checkpointer;
+    if (sealedStore) for (const row of sealedStore.inspect()) yield { ...row, sealed: true };
+  }
+
+  statistics(): KvStatistics {
+    const { environment, keyspace, checkpointer } = this.#parts;
+    return {
+      dirtyBytes: keyspace.dirtyBytes,
+      dirtyKeys: keyspace.dirtyKeys,
+      cacheBytes: keyspace.cacheBytes,
+      cacheKeys: keyspace.cacheKeys,
+      rowsSealed: environment.count(SEALED_ROWS_TABLE),
+      rowsCleartext: environment.count(CLEAR_ROWS_TABLE),
+      appliedIndex: checkpointer.appliedIndex,
+      durableIndex: checkpointer.durableIndex,
+      checkpoints: checkpointer.checkpoints,
+      lastFlushMs: checkpointer.lastMs,
+      lastFlushKeys: checkpointer.lastKeys,
+    };
+  }
+
+  /** Flushes, unless the shard has failed, and releases the store. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const { checkpointer, environment } = this.#parts;
+    try {
+      if (checkpointer.failure === undefined && !checkpointer.held) await checkpointer.flush();
+    } finally {
+      await checkpointer.stop();
+      checkpointer.fail(
+        new RaftsealError(
+          'RAFTSEAL_KV_CLOSED',
+          'the shard was expected to be open and is closed: open it again',
+        ),
+      );
+      await environment.close();
+    }
+  }
+
+  #checkUsable(): void {
+    const { failure } = this.#parts.checkpointer;
+    if (failure !== undefined) throw failure;
+  }
+
+  #reader(nowMs: number): Keyspace {
+    const { keyspace, checkpointer } = this.#parts;
+    // After a failed apply the keys in memory are those of no index: nothing of them is served.
+    if (checkpointer.failure !== undefined) throw checkpointer.failure;
+    keyspace.nowMs = nowMs;
+    keyspace.random = Math.random;
+    return keyspace;
+  }
+
+  #applyCommand(bytes: Buffer, start: number, end: number): Reply {
+    const reader = new CommandReader(bytes, start, end);
+    const opcode = reader.opcode();
+    if (opcode === TRANSACTION) return this.#applyTransaction(reader);
+    if (opcode === EXPIRY) return this.#applyExpiry(reader);
+    return this.#applyPlain(opcode, reader);
+  }
+
+  #applyPlain(opcode: number, reader: CommandReader): Reply {
+    const command = commandsByOpcode[opcode];
+    if (command === undefined) throw malformed();
+    const args = reader.args(command.spec.name);
+    if (!arityMatches(command.spec, args.length)) return wrongArguments(command.spec.name);
+    return command.handler(this.#parts.keyspace, args);
+  }
+
+  #applyTransaction(reader: CommandReader): Reply {
+    const { keyspace } = this.#parts;
+    let unchanged = true;
+    for (let left = reader.countOf(WATCHED_BYTES_MIN); left > 0; left--) {
+      const key = reader.bytes();
+      const version = keyspace.find(key)?.version ?? 0n;
+      if (reader.u64() !== version) unchanged = false;
+    }
+    if (!unchanged) return nullArrayReply;
+    const replies: Reply[] = [];
+    for (let left = reader.countOf(NESTED_BYTES_MIN); left > 0; left--) {
+      const nested = reader.nested();
+      replies.push(this.#applyPlain(nested.opcode(), nested));
+    }
+    reader.finish();
+    return replies;
+  }
+
+  #applyExpiry(reader: CommandReader): Reply {
+    const { keyspace } = this.#parts;
+    let deleted = 0;
+    for (let left = reader.countOf(EXPIRED_BYTES_MIN); left > 0; left--) {
+      const expireAtMs = Number(reader.u64());
+      const entry = keyspace.lookup(reader.bytes());
+      if (entry?.value === undefined || entry.expireAtMs !== expireAtMs) continue;
+      if (keyspace.isLive(entry)) continue;
+      keyspace.remove(entry);
+      deleted++;
+    }
+    reader.finish();
+    return deleted;
+  }
+
+  /** Due rows of the store, from where the last call ended; from the start after a checkpoint. */
+  #expiredRows(nowMs: number, limit: number): ExpiredKey[] {
+    const { keyspace, checkpointer } = this.#parts;
+    if (this.#expiryCheckpoints !== checkpointer.checkpoints) this.#expiryAfter = undefined;
+    this.#expiryCheckpoints = checkpointer.checkpoints;
+    const page = keyspace.store.expiring(nowMs, this.#expiryAfter, limit);
+    this.#expiryAfter = page.last;
+    return page.records.filter(({ key, expireAtMs }) => {
+      const entry = keyspace.peek(key);
+      return entry === undefined || (entry.value !== undefined && entry.expireAtMs === expireAtMs);
+    });
+  }
+}
+
+function sealingOf(
+  parts: Pick<Parts, 'environment' | 'cleartext' | 'shardId'>,
+  seal: RowSeal | 'cleartext',
+): Sealing {
+  const { environment, cleartext: inner, shardId } = parts;
+  if (seal === 'cleartext') return { seal, store: inner };
+  return { seal, store: new SealedStore({ environment, inner, seal, shardId }) };
+}
+
+/** What ends the shard when it happens in `apply`. */
+function asFatal(error: unknown): unknown {
+  if (!(error instanceof RaftsealError) || error.fatal) return error;
+  return fatalError(error.code, error.message, error);
 }

@@ -1,0 +1,263 @@
+/**
+ * Brings the changes of a shard to disk: the state as of one applied index, and that index, in ONE
+ * transaction, after which the log up to it is not needed any more.
+ *
+ * A checkpoint is gathered in slices between which the event loop does other work, and written and
+ * flushed by the store's thread, so that clients see neither. It starts when the changes are many
+ * (`dirtyBytesMax`), old (`checkpointAgeMs`) or have come to rest (`checkpointIdleMs`). Random keys
+ * touch every page of a tree, so few large checkpoints cost much less than many small ones.
+ *
+ * After a failure there is no further checkpoint: the shard goes on from its log when it is started
+ * again.
+ */
+import type { ByteString, RowSeal } from '@raftseal/interface';
+import type { CheckpointSet, Keyspace } from './keyspace.ts';
+import type { LmdbEnvironment } from './lmdb-environment.ts';
+import type { SealedStore } from './sealed-store.ts';
+import type { Store } from './store.ts';
+import { writeMeta } from './store-meta.ts';
+import type { WriteBatch } from './write-batch.ts';
+
+/** Work between two turns of the event loop, and the rest after it: a fifth of the time. */
+const SLICE_MS = 0.5;
+const REST_MS = 2;
+const HURRIED_SLICE_MS = 4;
+const TICK_MS = 100;
+const SETTLE_COUNT = 2_000;
+/** Rows in the clear that one checkpoint seals beside its own. */
+const MIGRATED_ROWS_MAX = 50_000;
+const MIGRATED_ROWS_SLICE = 64;
+
+export interface CheckpointerOptions {
+  readonly environment: LmdbEnvironment;
+  readonly keyspace: Keyspace;
+  readonly shardId: number;
+  readonly dirtyBytesMax: number;
+  readonly checkpointAgeMs: number;
+  readonly checkpointIdleMs: number;
+  readonly holdCheckpoints: boolean;
+  readonly onFatal: (error: unknown) => void;
+}
+
+/** What rows are sealed with, and the store that does it. */
+export type Sealing =
+  | { readonly seal: 'cleartext'; readonly store: Store }
+  | { readonly seal: RowSeal; readonly store: SealedStore };
+
+export class Checkpointer {
+  appliedIndex: bigint;
+  durableIndex: bigint;
+  checkpoints = 0;
+  lastMs = 0;
+  lastKeys = 0;
+  readonly #options: CheckpointerOptions;
+  #sealing: Sealing;
+  #held: boolean;
+  /** Whether there is something in the clear that is to be sealed. */
+  #unsealed = false;
+  #running: Promise<void> | undefined;
+  #hurry = false;
+  #failure: unknown;
+  #timer: NodeJS.Timeout | undefined;
+  #ticks = { dirty: 0, idle: 0, index: 0n };
+
+  constructor(options: CheckpointerOptions, sealing: Sealing, appliedIndex: bigint) {
+    this.#options = options;
+    this.#held = options.holdCheckpoints;
+    this.#sealing = sealing;
+    this.appliedIndex = appliedIndex;
+    this.durableIndex = appliedIndex;
+  }
+
+  /** Whether checkpoints wait for `release`. */
+  get held(): boolean {
+    return this.#held;
+  }
+
+  release(): void {
+    this.#held = false;
+    if (this.#due) this.#startTimer();
+  }
+
+  /** The store of sealed rows, once there is one. */
+  get sealedStore(): SealedStore | undefined {
+    return this.#sealing.seal === 'cleartext' ? undefined : this.#sealing.store;
+  }
+
+  /** What ended the shard, if anything did. */
+  get failure(): unknown {
+    return this.#failure;
+  }
+
+  get pressure(): number {
+    const { keyspace, dirtyBytesMax } = this.#options;
+    return Math.min(1, Math.max(0, keyspace.dirtyBytes / dirtyBytesMax - 1));
+  }
+
+  /** From the next checkpoint on, rows are written to this store. */
+  reseal(sealing: Sealing): void {
+    this.#sealing = sealing;
+    this.#unsealed = true;
+    this.#startTimer();
+  }
+
+  /** To be called after each entry. */
+  applied(index: bigint): void {
+    this.appliedIndex = index;
+    if (this.#timer === undefined) this.#startTimer();
+    const { keyspace, dirtyBytesMax } = this.#options;
+    if (this.#running === undefined && keyspace.dirtyBytes >= dirtyBytesMax) this.#start();
+  }
+
+  /** Records that the shard's state is no longer that of an index. */
+  fail(error: unknown): void {
+    this.#failure ??= error;
+    this.#stopTimer();
+  }
+
+  /** Does nothing while checkpoints are held. @throws what made the shard fail */
+  async flush(): Promise<bigint> {
+    const wanted = this.appliedIndex;
+    while (!this.#held) {
+      this.#hurry = true;
+      if (this.#running !== undefined) await this.#running;
+      if (this.#failure !== undefined) throw this.#failure;
+      if (this.durableIndex >= wanted && !this.#due) break;
+      this.#start();
+    }
+    this.#hurry = false;
+    return this.durableIndex;
+  }
+
+  /** Waits for what runs, and starts nothing any more. */
+  async stop(): Promise<void> {
+    this.#stopTimer();
+    await this.#running;
+  }
+
+  get #due(): boolean {
+    const { keyspace } = this.#options;
+    return keyspace.dirty || this.appliedIndex > this.durableIndex || this.#unsealed;
+  }
+
+  #startTimer(): void {
+    if (this.#timer !== undefined || this.#failure !== undefined) return;
+    this.#ticks = { dirty: 0, idle: 0, index: this.appliedIndex };
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    this.#timer.unref();
+  }
+
+  #stopTimer(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #tick(): void {
+    if (this.#running !== undefined) return;
+    if (!this.#due) {
+      this.#stopTimer();
+      return;
+    }
+    const ticks = this.#ticks;
+    ticks.dirty++;
+    ticks.idle = ticks.index === this.appliedIndex ? ticks.idle + 1 : 0;
+    ticks.index = this.appliedIndex;
+    const { checkpointAgeMs, checkpointIdleMs } = this.#options;
+    const old = ticks.dirty * TICK_MS >= checkpointAgeMs;
+    if (old || ticks.idle * TICK_MS >= checkpointIdleMs) this.#start();
+  }
+
+  #start(): void {
+    if (this.#held || this.#running !== undefined || this.#failure !== undefined) return;
+    this.#ticks = { dirty: 0, idle: 0, index: this.appliedIndex };
+    this.#running = this.#run()
+      .catch((error: unknown) => {
+        this.fail(error);
+        this.#options.onFatal(error);
+      })
+      .finally(() => {
+        this.#running = undefined;
+      });
+  }
+
+  async #run(): Promise<void> {
+    const { environment, keyspace, shardId } = this.#options;
+    const startedAt = performance.now();
+    const index = this.appliedIndex;
+    const sealing = this.#sealing;
+    const running = keyspace.beginCheckpoint();
+    const keys = running.entries.length;
+    const batch = environment.startBatch();
+    if (running.wipe) sealing.store.clear(batch);
+    const written = await this.#gather(batch, running, sealing);
+    const unsealed = running.wipe ? false : await this.#migrate(batch, sealing, written);
+    writeMeta(batch, { seal: sealing.seal, shardId, appliedIndex: index });
+    batch.finish();
+    await environment.commit();
+    if (sealing === this.#sealing) this.#unsealed = unsealed;
+    keyspace.endCheckpoint(running);
+    this.durableIndex = index;
+    this.checkpoints++;
+    this.lastMs = performance.now() - startedAt;
+    this.lastKeys = keys;
+    while (keyspace.settle(running, SETTLE_COUNT)) await this.#rest();
+  }
+
+  /** Puts every change into the batch; returns the keys where they will be needed. */
+  async #gather(
+    batch: WriteBatch,
+    running: CheckpointSet,
+    { seal, store }: Sealing,
+  ): Promise<Set<ByteString>> {
+    const { keyspace } = this.#options;
+    const written = new Set<ByteString>();
+    const remember = this.#unsealed && seal !== 'cleartext';
+    let deadline = performance.now() + this.#sliceMs;
+    for (let count = 1; ; count++) {
+      const captured = keyspace.capture(running);
+      if (captured === undefined) return written;
+      const { key, record, stored } = captured;
+      if (remember) written.add(key);
+      if (record === undefined) store.remove(batch, key, stored);
+      else store.put(batch, record, stored);
+      if (count % 8 === 0 && performance.now() >= deadline) {
+        await this.#rest();
+        deadline = performance.now() + this.#sliceMs;
+      }
+    }
+  }
+
+  /** Seals rows that are in the clear; returns whether some are left for the next checkpoint. */
+  async #migrate(
+    batch: WriteBatch,
+    sealing: Sealing,
+    written: ReadonlySet<ByteString>,
+  ): Promise<boolean> {
+    if (!this.#unsealed || sealing.seal === 'cleartext') return this.#unsealed;
+    let from: number | undefined = 0;
+    let moved = 0;
+    while (from !== undefined && moved < MIGRATED_ROWS_MAX) {
+      const page: { moved: number; next: number | undefined } = sealing.store.migrate(batch, {
+        from,
+        count: MIGRATED_ROWS_SLICE,
+        skip: (key) => written.has(key),
+      });
+      moved += page.moved;
+      from = page.next;
+      await this.#rest();
+    }
+    return from !== undefined;
+  }
+
+  get #sliceMs(): number {
+    return this.#hurry || this.pressure > 0 ? HURRIED_SLICE_MS : SLICE_MS;
+  }
+
+  async #rest(): Promise<void> {
+    const hurried = this.#hurry || this.pressure > 0;
+    await new Promise<void>((resolve) => {
+      if (hurried) setImmediate(resolve);
+      else setTimeout(resolve, REST_MS);
+    });
+  }
+}

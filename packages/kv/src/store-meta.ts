@@ -1,0 +1,106 @@
+/**
+ * The meta row: what the rows of the store add up to. It commits in the same transaction as they
+ * do, and like them it is sealed once rows are.
+ *
+ * Row: header (flags 0x80, expiry 0) | content `format u16 | shardId u32 | appliedIndex u64`,
+ * sealed under a row key and flags that no key's row can have. It stands under one of two names,
+ * which says whether it is sealed.
+ */
+import { fatalError, RaftsealError, type RowSeal } from '@raftseal/interface';
+import type { LmdbEnvironment } from './lmdb-environment.ts';
+import { cleartextFormat } from './lmdb-store.ts';
+import {
+  decodeHeader,
+  encodeHeader,
+  META_ROW_FLAGS,
+  ROW_HEADER_BYTES,
+  rowCorrupt,
+} from './row-codec.ts';
+import { sealedFormat } from './sealed-store.ts';
+import { META_TABLE } from './tables.ts';
+import type { WriteBatch } from './write-batch.ts';
+
+const FORMAT_VERSION = 1;
+const CONTENT_BYTES = 2 + 4 + 8;
+const CLEAR_NAME = Buffer.from('clear');
+const SEALED_NAME = Buffer.from('sealed');
+const ROW_NAME = Buffer.from('raftseal meta row');
+
+type Seal = RowSeal | 'cleartext';
+
+export interface MetaOptions {
+  readonly environment: LmdbEnvironment;
+  readonly shardId: number;
+}
+
+function formatOf(seal: Seal, shardId: number): ReturnType<typeof sealedFormat> {
+  return seal === 'cleartext' ? cleartextFormat : sealedFormat(seal, shardId);
+}
+
+function decodeMeta(content: Buffer, shardId: number): bigint {
+  if (content.length < 2) throw rowCorrupt('the meta row is too short');
+  const version = content.readUInt16BE(0);
+  if (version !== FORMAT_VERSION) {
+    throw fatalError(
+      'RAFTSEAL_KV_STORE_VERSION',
+      `the store was expected to have format ${FORMAT_VERSION} and has ${version}: ` +
+        'start the version of the node that wrote it',
+    );
+  }
+  if (content.length !== CONTENT_BYTES) throw rowCorrupt('the meta row has the wrong length');
+  const found = content.readUInt32BE(2);
+  if (found !== shardId) {
+    throw fatalError(
+      'RAFTSEAL_KV_STORE_MISMATCH',
+      `the store was expected to be of shard ${shardId} and is of shard ${found}: ` +
+        'check which directory the shard is given',
+    );
+  }
+  return content.readBigUInt64BE(6);
+}
+
+export interface StoreMeta {
+  /** 0n for a new store. */
+  readonly appliedIndex: bigint;
+  /** Under which name the row stands. */
+  readonly name: 'clear' | 'sealed' | 'none';
+}
+
+/**
+ * @throws RAFTSEAL_KV_SEAL_REQUIRED, RAFTSEAL_KV_STORE_MISMATCH, RAFTSEAL_KV_STORE_VERSION,
+ *   RAFTSEAL_KV_ROW_CORRUPT
+ */
+export function readMeta({ environment, shardId }: MetaOptions, seal: Seal): StoreMeta {
+  const sealedRow = environment.get(META_TABLE, SEALED_NAME);
+  if (sealedRow !== undefined && seal === 'cleartext') {
+    throw new RaftsealError(
+      'RAFTSEAL_KV_SEAL_REQUIRED',
+      'the store holds sealed rows and was opened without a seal: start the node with its keys',
+    );
+  }
+  const row = sealedRow ?? environment.get(META_TABLE, CLEAR_NAME);
+  if (row === undefined) return { appliedIndex: 0n, name: 'none' };
+  const format = formatOf(sealedRow === undefined ? 'cleartext' : seal, shardId);
+  decodeHeader(row, META_ROW_FLAGS);
+  const header = row.subarray(0, ROW_HEADER_BYTES);
+  const content = format.open(format.rowKey(ROW_NAME), header, row.subarray(ROW_HEADER_BYTES));
+  const name = sealedRow === undefined ? 'clear' : 'sealed';
+  return { appliedIndex: decodeMeta(content, shardId), name };
+}
+
+export function writeMeta(
+  batch: WriteBatch,
+  meta: { seal: Seal; shardId: number; appliedIndex: bigint },
+): void {
+  const header = Buffer.alloc(ROW_HEADER_BYTES);
+  encodeHeader(header, META_ROW_FLAGS, 0);
+  const content = Buffer.alloc(CONTENT_BYTES);
+  content.writeUInt16BE(FORMAT_VERSION, 0);
+  content.writeUInt32BE(meta.shardId, 2);
+  content.writeBigUInt64BE(meta.appliedIndex, 6);
+  const format = formatOf(meta.seal, meta.shardId);
+  const sealed = meta.seal !== 'cleartext';
+  const closed = format.close(format.rowKey(ROW_NAME), header, content);
+  batch.put(META_TABLE, sealed ? SEALED_NAME : CLEAR_NAME, header, closed);
+  if (sealed) batch.delete(META_TABLE, CLEAR_NAME);
+}
