@@ -87,6 +87,11 @@ export class RequestParser {
     return this.#chunk.length - this.#at + this.#laterBytes;
   }
 
+  /** Chunks fed but not parsed to their end. */
+  get unreadChunks(): number {
+    return this.#later.length - this.#laterAt + (this.#at < this.#chunk.length ? 1 : 0);
+  }
+
   /** Hands over the next bytes of the stream. The chunk must stay unchanged; it is not copied. */
   feed(chunk: Buffer): void {
     if (this.#at >= this.#chunk.length && this.#laterBytes === 0) {

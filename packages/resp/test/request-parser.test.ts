@@ -57,6 +57,7 @@ describe('requests', () => {
     parser.feed(request('C'));
     expect(parser.next()).toEqual(['A']);
     expect(parser.unreadBytes).toBe(request('B').length + request('C').length);
+    expect(parser.unreadChunks).toBe(2);
     parser.feed(request('D'));
     expect([parser.next(), parser.next(), parser.next(), parser.next()]).toEqual([
       ['B'],
@@ -65,6 +66,7 @@ describe('requests', () => {
       undefined,
     ]);
     expect(parser.unreadBytes).toBe(0);
+    expect(parser.unreadChunks).toBe(0);
   });
 });
 

@@ -10,7 +10,7 @@
  *   is under way the next ones gather; nothing is queued inside the socket.
  */
 import type { Socket } from 'node:net';
-import type { ByteString, Reply } from '@raftseal/interface';
+import type { ByteString, RaftsealError, Reply } from '@raftseal/interface';
 import { ProtocolError, ReplyWriter, RequestParser, type RespVersion } from '@raftseal/resp';
 import type { Client, ClientBytes } from './client.ts';
 import type { FrontEnd } from './front-end.ts';
@@ -22,6 +22,8 @@ import { shardErrorText } from './shard-errors.ts';
 
 /** Requests of one client that run before others get their turn. */
 const REQUESTS_PER_TURN = 2048;
+/** Chunks received but not parsed; each costs some hundred bytes, however small it is. */
+const UNREAD_CHUNKS_MAX = 64;
 /** How long a closed connection waits for the client to have read the last reply. */
 const LINGER_MS = 250;
 
@@ -120,7 +122,12 @@ export class Connection implements Client {
     this.#lastPending = pending;
     this.#inFlight++;
     this.#inFlightBytes += command.length;
-    shard.propose(command, pending.done);
+    try {
+      shard.propose(command, pending.done);
+    } catch (error) {
+      // Its place must be filled, or nothing behind it would ever be answered.
+      pending.done(error as RaftsealError, null);
+    }
   }
 
   settle(): void {
@@ -302,7 +309,7 @@ export class Connection implements Client {
   }
 
   #closeIfAnswered(): void {
-    if (this.#inFlight > 0) return;
+    if (this.#inFlight > 0 || this.#suspended) return;
     if (this.#lastWords !== undefined && !this.#closing) {
       this.#closing = true;
       this.session.skipsReply = false;
@@ -336,7 +343,9 @@ export class Connection implements Client {
 
   #adjustReading(): void {
     if (this.#closing) return;
-    const reads = this.#parser.unreadBytes < this.server.limits.unreadBytesMax;
+    const { unreadBytes, unreadChunks } = this.#parser;
+    const reads =
+      unreadBytes < this.server.limits.unreadBytesMax && unreadChunks < UNREAD_CHUNKS_MAX;
     if (reads === this.#reading) return;
     this.#reading = reads;
     if (reads) this.#socket.resume();
@@ -345,7 +354,7 @@ export class Connection implements Client {
 
   /** Tells the server what this client makes it hold. */
   #count(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#socket.destroyed) return;
     const total = this.#bytesTotal;
     const change = total - this.#countedBytes;
     this.#countedBytes = total;

@@ -33,7 +33,8 @@ export interface RedisServerParts {
 
 /** How often clients that wait for a shard's pressure to clear are looked at. */
 const PRESSURE_POLL_MS = 2;
-const IDLE_POLL_MS = 1000;
+/** How often idle clients are looked for, at least; more often where the timeout is short. */
+const IDLE_POLL_MS_MAX = 1000;
 const KEEP_ALIVE_MS = 300_000;
 const BACKLOG = 511;
 
@@ -140,7 +141,8 @@ export class FrontEnd implements Server {
           this.report({ level: 'error', message: 'the Redis listener failed', error }),
         );
         if (this.limits.idleTimeoutMs > 0) {
-          this.#idleTimer = setInterval(() => this.#closeIdle(), IDLE_POLL_MS).unref();
+          const everyMs = Math.min(IDLE_POLL_MS_MAX, Math.ceil(this.limits.idleTimeoutMs / 4));
+          this.#idleTimer = setInterval(() => this.#closeIdle(), everyMs).unref();
         }
         resolve();
       });

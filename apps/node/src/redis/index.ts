@@ -1,6 +1,13 @@
 /**
  * The Redis front end of a node: a TCP server that speaks RESP2 and RESP3 and reaches the store
- * through the port {@link Keyspace} alone.
+ * through the port {@link Keyspace} alone. It answers as Redis 7 does, byte for byte, but for this:
+ *
+ * - There is one database, one user, no replica and no blocking, scripting or pub/sub command.
+ * - Commands of the front end (DBSIZE, KEYS) inside MULTI run after the data commands around them.
+ * - A key that was absent when it was watched, set and deleted since, does not abort EXEC.
+ * - With several shards, all keys of a command, a transaction and its WATCH share one slot.
+ * - CONFIG SET changes nothing but thresholds without an effect; SHUTDOWN and DEBUG are refused.
+ * - WAIT answers 0 at once: an answered write is already as durable as it gets.
  */
 import type { AddressInfo } from 'node:net';
 import { FrontEnd, type RedisServerParts } from './front-end.ts';

@@ -50,6 +50,8 @@ export class MemoryShard implements Shard {
   pressure = false;
   /** Every proposal and query is refused with it. */
   refusal: RaftsealError | undefined;
+  /** What queries throw. */
+  fault: Error | undefined;
   /** Proposals gather, unanswered, while true. */
   held = false;
   /** Lengths of the batches that were applied. */
@@ -65,6 +67,11 @@ export class MemoryShard implements Shard {
     this.#schedule();
   }
 
+  /** Proposals that were not applied yet. */
+  get waiting(): number {
+    return this.#proposed.length;
+  }
+
   /** Applies what gathered while `held`. */
   release(): void {
     this.held = false;
@@ -72,6 +79,7 @@ export class MemoryShard implements Shard {
   }
 
   query(args: readonly ByteString[], _nowMs: number): Reply {
+    if (this.fault !== undefined) throw this.fault;
     if (this.refusal !== undefined) throw this.refusal;
     return this.#read(args);
   }
@@ -137,7 +145,7 @@ export class MemoryShard implements Shard {
     return commands.map((args) => this.#write(args));
   }
 
-  #read([name, key = '', ...more]: readonly ByteString[]): Reply {
+  #read([name = '', key = '', ...more]: readonly ByteString[]): Reply {
     switch (name) {
       case 'get':
         return this.#values.get(key)?.text ?? null;
@@ -153,7 +161,7 @@ export class MemoryShard implements Shard {
   }
 
   #write(args: readonly ByteString[]): Reply {
-    const [name, key = '', value = ''] = args;
+    const [name = '', key = '', value = ''] = args;
     switch (name) {
       case 'set':
         this.#set(key, value);

@@ -26,8 +26,8 @@ export class RawClient {
     });
   }
 
-  static async open(port: number): Promise<RawClient> {
-    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+  static async open(port: number, host = '127.0.0.1'): Promise<RawClient> {
+    const socket = connect({ port, host, allowHalfOpen: true });
     await once(socket, 'connect');
     return new RawClient(socket);
   }
@@ -80,8 +80,12 @@ export class RawClient {
 }
 
 /** Sends a stream, ends it, and returns everything the server says before it closes. */
-export async function exchange(port: number, bytes: Buffer | ByteString): Promise<ByteString> {
-  const client = await RawClient.open(port);
+export async function exchange(
+  port: number,
+  bytes: Buffer | ByteString,
+  host?: string,
+): Promise<ByteString> {
+  const client = await RawClient.open(port, host);
   client.send(bytes);
   client.socket.end();
   return client.closed;

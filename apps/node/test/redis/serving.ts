@@ -1,4 +1,5 @@
 /** Starts front ends over memory shards, and ends them after each test. */
+import { slotOf } from '@raftseal/kv';
 import { afterEach } from 'vitest';
 import {
   type RedisServer,
@@ -18,7 +19,7 @@ export interface Serving {
   readonly shard: MemoryShard;
   /** What the server reported. */
   readonly events: ServerEvent[];
-  client(): Promise<RawClient>;
+  readonly client: () => Promise<RawClient>;
 }
 
 export interface ServeOptions extends Partial<RedisServerOptions> {
@@ -60,8 +61,16 @@ export async function serve(options: ServeOptions = {}): Promise<Serving> {
 /** Waits until something holds that comes about by itself. */
 export async function eventually(holds: () => boolean): Promise<void> {
   for (const deadline = Date.now() + 5000; !holds(); ) {
-    if (Date.now() > deadline) throw new Error(`it never came about: ${holds}`);
+    if (Date.now() > deadline) throw new Error(`it never came about: ${String(holds)}`);
     await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}
+
+/** A key of the given shard. */
+export function keyOn({ keyspace }: Serving, shard: number, prefix = 'key'): string {
+  for (let i = 0; ; i++) {
+    const key = `${prefix}:${i}`;
+    if (keyspace.shardOf(slotOf(key)) === keyspace.shard(shard)) return key;
   }
 }
 

@@ -80,17 +80,14 @@ const everything: readonly string[] = ['default', 'all', 'everything'];
 function info({ server }: Client, args: readonly ByteString[]): Reply {
   const asked = args.slice(1).map((name) => name.toLowerCase());
   const all = asked.length === 0 || asked.some((name) => everything.includes(name));
-  const blocks = Object.entries(sections)
-    .filter(([name]) => all || asked.includes(name))
-    .map(([name, lines]) => {
-      const title = `# ${name.charAt(0).toUpperCase()}${name.slice(1)}\r\n`;
-      return (
-        title +
-        lines(server)
-          .map(([key, value]) => `${key}:${value}\r\n`)
-          .join('')
-      );
-    });
+  const blocks: string[] = [];
+  for (const [name, linesOf] of Object.entries(sections)) {
+    if (!all && !asked.includes(name)) continue;
+    const lines = linesOf(server);
+    if (name === 'raftseal' && lines.length === 0) continue;
+    const title = `# ${name.charAt(0).toUpperCase()}${name.slice(1)}\r\n`;
+    blocks.push(title + lines.map(([key, value]) => `${key}:${value}\r\n`).join(''));
+  }
   return { kind: 'verbatim', format: 'txt', text: blocks.join('\r\n') };
 }
 
