@@ -150,11 +150,15 @@ export class KeyWalk {
       : PART_STORE << PLACE_BITS;
   }
 
-  /** A change of a key that is on disk too is left to the walk there. */
+  /** A change of a key that is on disk too, for certain, is left to the walk there. */
   #visitChange(entry: KeyEntry, visit: (key: ByteString, value: Value) => void): void {
     if (!this.#isCurrent(entry) || entry.value === undefined) return;
-    this.#keyspace.resolve(entry);
-    if (entry.stored === STORED_ABSENT || this.#keyspace.wiped) visit(entry.key, entry.value);
+    const { wiped, uncommitted } = this.#keyspace;
+    if (!wiped && !uncommitted) {
+      this.#keyspace.resolve(entry);
+      if (entry.stored !== STORED_ABSENT) return;
+    }
+    visit(entry.key, entry.value);
   }
 
   #scanStore(

@@ -30,8 +30,8 @@ import {
 import type { KeyRecord } from './row-codec.ts';
 import type { Store } from './store.ts';
 
-/** How far the eviction hand moves per new entry while the cache is over its bound. */
-const EVICTION_STEPS = 32;
+/** How far the eviction hand may move for each entry that has come to the cache. */
+const EVICTION_STEPS = 16;
 
 /** The changes between two checkpoints. */
 export interface Generation {
@@ -69,10 +69,12 @@ export class Keyspace {
   readonly #cacheBytesMax: number;
   #map = new Map<ByteString, KeyEntry>();
   #hand: Iterator<KeyEntry> | undefined;
+  #handSteps = 0;
   #cacheBytes = 0;
   #cacheKeys = 0;
   #current: Generation;
   #running: CheckpointSet | undefined;
+  #uncommitted = false;
   #liveKeys: number;
   /** Entries of `#current` before this one are resolved. */
   #resolved = 0;
@@ -115,6 +117,11 @@ export class Keyspace {
     return this.#wiped;
   }
 
+  /** Whether `stored` of entries is ahead of the store: a checkpoint is on its way. */
+  get uncommitted(): boolean {
+    return this.#uncommitted;
+  }
+
   /** Oldest first: the generations whose entries may not be in the store. */
   get generations(): readonly Generation[] {
     return this.#running === undefined ? [this.#current] : [this.#running, this.#current];
@@ -146,7 +153,7 @@ export class Keyspace {
     const entry = this.#map.get(key) ?? this.#load(key);
     if (entry === undefined || entry.value === undefined) return undefined;
     if (this.#isPast(entry.expireAtMs)) return undefined;
-    entry.visited = true;
+    if (!entry.visited) entry.visited = true;
     return entry;
   }
 
@@ -263,6 +270,7 @@ export class Keyspace {
       wipeCount: this.#wipeCount,
     };
     this.#running = running;
+    this.#uncommitted = true;
     const id = running.id + 1;
     this.#current = { id, entries: [], bytes: 0 };
     this.#resolved = 0;
@@ -292,6 +300,7 @@ export class Keyspace {
   endCheckpoint(running: CheckpointSet): void {
     if (running.wipe && running.wipeCount === this.#wipeCount) this.#wiped = false;
     this.#storeEmpty = this.#wiped || this.store.rowCount === 0;
+    this.#uncommitted = false;
     running.bytes = 0;
   }
 
@@ -310,10 +319,37 @@ export class Keyspace {
       } else {
         this.#cacheBytes += entry.bytes;
         this.#cacheKeys++;
-        this.#evict();
+        this.#handSteps += EVICTION_STEPS;
       }
     }
+    this.trim();
     return true;
+  }
+
+  /**
+   * Evicts what the cache holds over its bound. To be called between commands: one that runs holds
+   * entries, and a change of an evicted entry would be lost.
+   *
+   * CLOCK over the map's own order, which is that of insertion: a hit only sets a bit, nothing is
+   * moved. The iterator of a Map goes on over insertions and deletions.
+   */
+  trim(): void {
+    while (this.#cacheBytes > this.#cacheBytesMax && this.#handSteps > 0) {
+      this.#handSteps--;
+      this.#hand ??= this.#map.values();
+      const { done, value: entry } = this.#hand.next();
+      if (done) {
+        this.#hand = undefined;
+      } else if (entry.generation === CLEAN) {
+        if (entry.visited) {
+          entry.visited = false;
+        } else {
+          this.#map.delete(entry.key);
+          this.#cacheBytes -= entry.bytes;
+          this.#cacheKeys--;
+        }
+      }
+    }
   }
 
   #isPast(expireAtMs: number): boolean {
@@ -333,7 +369,7 @@ export class Keyspace {
     this.#map.set(key, entry);
     this.#cacheBytes += entry.bytes;
     this.#cacheKeys++;
-    this.#evict();
+    this.#handSteps += EVICTION_STEPS;
     return entry;
   }
 
@@ -341,28 +377,6 @@ export class Keyspace {
     if (entry.expireAtMs === expireAtMs) return;
     entry.expireAtMs = expireAtMs;
     if (expireAtMs !== NO_EXPIRY) this.expiries.add(entry);
-  }
-
-  /**
-   * CLOCK over the map's own order, which is that of insertion: a hit only sets a bit, nothing is
-   * moved. The iterator of a Map goes on over insertions and deletions.
-   */
-  #evict(): void {
-    for (let step = 0; this.#cacheBytes > this.#cacheBytesMax && step < EVICTION_STEPS; step++) {
-      this.#hand ??= this.#map.values();
-      const { done, value: entry } = this.#hand.next();
-      if (done) {
-        this.#hand = undefined;
-      } else if (entry.generation === CLEAN) {
-        if (entry.visited) {
-          entry.visited = false;
-        } else {
-          this.#map.delete(entry.key);
-          this.#cacheBytes -= entry.bytes;
-          this.#cacheKeys--;
-        }
-      }
-    }
   }
 }
 

@@ -142,7 +142,10 @@ export class KvStateMachine implements StateMachine<Reply> {
     keyspace.random = seededRandom(batch.index);
     const replies: Reply[] = [];
     try {
-      while (batch.next()) replies.push(this.#applyCommand(batch.bytes, batch.start, batch.end));
+      while (batch.next()) {
+        replies.push(this.#applyCommand(batch.bytes, batch.start, batch.end));
+        keyspace.trim();
+      }
     } catch (error) {
       const fatal = asFatal(error);
       checkpointer.fail(fatal);
@@ -181,7 +184,9 @@ export class KvStateMachine implements StateMachine<Reply> {
     if (!arityMatches(command.spec, args.length)) return wrongArguments(command.spec.name);
     const keyspace = this.#reader(nowMs);
     try {
-      return command.handler(keyspace, args);
+      const reply = command.handler(keyspace, args);
+      keyspace.trim();
+      return reply;
     } catch (error) {
       if (error instanceof RaftsealError) return errorReply(`${error.code} ${error.message}`);
       throw error;
@@ -193,7 +198,10 @@ export class KvStateMachine implements StateMachine<Reply> {
    * @throws RAFTSEAL_KV_ROW_CORRUPT
    */
   versionOf(key: ByteString, nowMs: number): bigint {
-    return this.#reader(nowMs).find(key)?.version ?? 0n;
+    const keyspace = this.#reader(nowMs);
+    const version = keyspace.find(key)?.version ?? 0n;
+    keyspace.trim();
+    return version;
   }
 
   /** A page of SCAN. @throws RAFTSEAL_KV_ROW_CORRUPT */

@@ -116,7 +116,7 @@ const objectHelp: Reply = [
 
 const object: Handler = (keyspace, args) => {
   const name = at(args, 1).toLowerCase();
-  if (name === 'help' && args.length === 2) return objectHelp;
+  if (name === 'help') return args.length === 2 ? objectHelp : wrongArguments('object|help');
   if (name !== 'encoding' && name !== 'refcount' && name !== 'idletime' && name !== 'freq') {
     return errorReply(`ERR unknown subcommand '${at(args, 1)}'. Try OBJECT HELP.`);
   }

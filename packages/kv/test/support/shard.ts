@@ -1,0 +1,103 @@
+/** A shard in a directory of its own, with a clock and a log that the test drives. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { ByteString, Reply } from '@raftseal/interface';
+import {
+  commandTable,
+  encodeTransaction,
+  type KvOptions,
+  KvStateMachine,
+  type WatchedKey,
+} from '../../src/index.ts';
+import { batchOf, TestBatch } from './batch.ts';
+
+export const START_MS = 1_700_000_000_000;
+
+export class TestShard {
+  readonly options: KvOptions;
+  machine: KvStateMachine;
+  nowMs: number = START_MS;
+
+  private constructor(options: KvOptions, machine: KvStateMachine) {
+    this.options = options;
+    this.machine = machine;
+  }
+
+  static async open(options: Partial<KvOptions> = {}): Promise<TestShard> {
+    const whole: KvOptions = {
+      directory: options.directory ?? mkdtempSync(join(tmpdir(), 'raftseal-kv-')),
+      shardId: 3,
+      seal: 'cleartext',
+      // Checkpoints are the test's, unless it asks for others.
+      checkpointAgeMs: 3_600_000,
+      checkpointIdleMs: 3_600_000,
+      ...options,
+    };
+    return new TestShard(whole, await KvStateMachine.open(whole));
+  }
+
+  /** Applies one command as an entry, as if it came from a client's words. */
+  run(...args: ByteString[]): Reply {
+    const [reply] = this.machine.apply(batchOf(this.machine.appliedIndex + 1n, this.nowMs, args));
+    return reply ?? null;
+  }
+
+  /** A line of words. */
+  line(text: string): Reply {
+    return this.run(...text.split(' '));
+  }
+
+  query(...args: ByteString[]): Reply {
+    return this.machine.query(args, this.nowMs);
+  }
+
+  /** As a client has it done: reads are queried, writes are applied. */
+  ask(...args: ByteString[]): Reply {
+    const spec = commandTable.get((args[0] ?? '').toLowerCase());
+    return spec?.kind === 'read' ? this.query(...args) : this.run(...args);
+  }
+
+  applyRaw(...commands: Buffer[]): Reply[] {
+    return this.machine.apply(new TestBatch(this.machine.appliedIndex + 1n, this.nowMs, commands));
+  }
+
+  transaction(commands: readonly (readonly ByteString[])[], watched: WatchedKey[] = []): Reply {
+    return this.applyRaw(encodeTransaction({ commands, watched }))[0] ?? null;
+  }
+
+  /** Every key by SCAN, sorted. */
+  scanAll(count = 7): ByteString[] {
+    const found = new Set<ByteString>();
+    let cursor = 0n;
+    do {
+      const page = this.machine.scan(cursor, { count }, this.nowMs);
+      for (const key of page.keys) found.add(key);
+      cursor = page.cursor;
+    } while (cursor !== 0n);
+    return [...found].sort();
+  }
+
+  /** The whole logical state, as text: what two replicas at one index must agree on. */
+  state(): string {
+    const rows = this.scanAll().map((key) => {
+      const type = this.query('type', key);
+      const isHash =
+        typeof type === 'object' && type !== null && 'text' in type && type.text === 'hash';
+      const version = this.machine.versionOf(key, this.nowMs);
+      const value = this.query(isHash ? 'hgetall' : 'get', key);
+      return [key, value, this.query('pexpiretime', key), String(version)];
+    });
+    return JSON.stringify(rows, (_, value) => (typeof value === 'bigint' ? `${value}n` : value));
+  }
+
+  async reopen(options: Partial<KvOptions> = {}): Promise<void> {
+    await this.machine.close();
+    this.machine = await KvStateMachine.open({ ...this.options, ...options });
+  }
+
+  async dispose(): Promise<void> {
+    await this.machine.close().catch(() => undefined);
+    rmSync(this.options.directory, { recursive: true, force: true });
+  }
+}
