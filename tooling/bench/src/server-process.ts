@@ -83,7 +83,10 @@ async function ready(
 }
 
 async function answersPing(port: number): Promise<void> {
-  const client = new Redis(port, '127.0.0.1', { lazyConnect: true, retryStrategy: () => 5 });
+  const client = new Redis(port, '127.0.0.1', {
+    maxRetriesPerRequest: null,
+    retryStrategy: () => 5,
+  });
   client.on('error', () => undefined);
   const late = setTimeout(() => client.disconnect(), READY_TIMEOUT_MS);
   try {

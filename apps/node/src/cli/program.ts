@@ -11,11 +11,9 @@ import { statusCommand } from './status-command.ts';
 import { verifyCommand } from './verify-command.ts';
 
 export function program(): Command {
-  return new Command('raftseal')
+  const root = new Command('raftseal')
     .description('A Redis-protocol store that keeps every byte it writes down sealed.')
     .version(version)
-    .exitOverride()
-    .showHelpAfterError('(raftseal --help lists the commands and options)')
     .addCommand(startCommand())
     .addCommand(statusCommand())
     .addCommand(encryptionCommand())
@@ -24,4 +22,12 @@ export function program(): Command {
     .addCommand(verifyCommand())
     .addCommand(sidecarCommand())
     .addCommand(kekCommand());
+  throwInsteadOfExit(root);
+  return root;
+}
+
+/** A command that is added does not inherit settings. */
+function throwInsteadOfExit(command: Command): void {
+  command.exitOverride().showHelpAfterError('(--help lists commands and options)');
+  for (const subcommand of command.commands) throwInsteadOfExit(subcommand);
 }

@@ -206,10 +206,22 @@ describe('damaged files', SLOW, () => {
     });
   });
 
-  it('a sidecar that is missing beside sealed logs is no reason to serve them', async () => {
+  it('a sidecar that is missing is made again from a log that goes back to the first entry', async () => {
     await onCopy(async (copy) => {
       await rm(sidecarOf(copy));
-      expect(await startCode(copy)).toMatch(/^RAFTSEAL_/);
+      const node = await startNode({ dataPath: copy, kekPath: place.kekPath });
+      expect(await node.client().get('key:7')).toBe('value:7');
+      await command(node, { dataPath: copy }, ['verify']);
+      await node.stop();
+    });
+  });
+
+  it('a sidecar that is missing beside a sealed store is a refusal', async () => {
+    await onCopy(async (copy) => {
+      const node = await startNode({ dataPath: copy, kekPath: place.kekPath });
+      await node.stop();
+      await rm(sidecarOf(copy));
+      expect(await startCode(copy)).toBe('RAFTSEAL_KV_SEAL_REQUIRED');
     });
   });
 
@@ -318,7 +330,7 @@ describe('callers', SLOW, () => {
     ['an argument that is no bulk string', '*1\r\n:5\r\n'],
     ['a length that is no number', '*1\r\n$abc\r\n'],
     ['an inline command without end', 'x'.repeat(70_000)],
-    ['binary noise', '\x00\xff\x13\x37\r\n\r\n'],
+    ['binary noise', '\x01\xff\x13\x37\r\n\r\n'],
   ];
 
   it.each(malformed)('%s gets an error, and other clients notice nothing', async (_, bytes) => {
