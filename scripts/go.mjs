@@ -1,9 +1,10 @@
 /**
- * `npm start` and `npm test`, which need nothing but Node and npm on the machine.
+ * `npm start`, `npm test` and `npm run bench`, which need nothing but Node and npm on the machine.
  *
  * - `start [...args]`: installs, builds, runs the server as a trial; args go to the server.
  * - `test`: installs, builds, runs every check and every test. Its last line is
  *   `N passed, N failed`: the tests and the checks, each check counted as one.
+ * - `bench [...args]`: installs, builds, runs the benchmarks; args go to them.
  */
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -22,12 +23,25 @@ const install = ['install', '--frozen-lockfile', '--prod=false'];
  * @returns {Promise<number>} exit code.
  */
 async function start(args) {
-  for (const step of [install, ['run', 'build']]) {
-    const code = await pnpm(step);
-    if (code !== 0) return code;
-  }
+  const code = await installAndBuild();
+  if (code !== 0) return code;
   const server = join(root, 'apps/node/dist/main.js');
   return run(process.execPath, [server, 'start', '--trial', ...args], { stdin: 'inherit' });
+}
+
+/**
+ * @param {readonly string[]} args
+ * @returns {Promise<number>} exit code.
+ */
+async function bench(args) {
+  const code = (await installAndBuild()) || (installSystemPackages() ? 0 : 1);
+  if (code !== 0) return code;
+  return run(process.execPath, [join(root, 'tooling/bench/dist/main.js'), ...args]);
+}
+
+/** @returns {Promise<number>} exit code. */
+async function installAndBuild() {
+  return (await pnpm(install)) || (await pnpm(['run', 'build']));
 }
 
 /** @returns {Promise<number>} exit code. */
@@ -117,7 +131,8 @@ process.chdir(root);
 const [verb, ...rest] = process.argv.slice(2);
 if (verb === 'start') process.exitCode = await start(rest);
 else if (verb === 'test') process.exitCode = await test();
+else if (verb === 'bench') process.exitCode = await bench(rest);
 else {
-  console.error('usage: node scripts/go.mjs start [...args] | test');
+  console.error('usage: node scripts/go.mjs start [...args] | test | bench [...args]');
   process.exitCode = 2;
 }
