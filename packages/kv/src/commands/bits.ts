@@ -3,7 +3,7 @@ import { type ByteString, errorReply } from '@raftseal/interface';
 import { parsePosition } from '../integer.ts';
 import { notAnInteger, syntaxError, wrongType } from '../replies.ts';
 import { type Arguments, at, type Handler, STRING_BYTES_MAX, stringAt } from './handler.ts';
-import { putString, rangeOf } from './strings.ts';
+import { clampRange, isReversed, putString } from './strings.ts';
 
 const bitOffsetRefused = errorReply('ERR bit offset is not an integer or out of range');
 const bitValueRefused = errorReply('ERR bit is not an integer or out of range');
@@ -79,8 +79,8 @@ function bitRange(
   if (start === undefined || end === undefined) return 'integer';
   const unit = from + 2 < args.length ? at(args, from + 2).toUpperCase() : 'BYTE';
   if (unit !== 'BYTE' && unit !== 'BIT') return 'syntax';
-  if (unit === 'BIT') return rangeOf(start, end, length * 8);
-  const range = rangeOf(start, end, length);
+  if (unit === 'BIT') return clampRange(start, end, length * 8);
+  const range = clampRange(start, end, length);
   return range === undefined ? undefined : { first: range.first * 8, last: range.last * 8 + 7 };
 }
 
@@ -94,6 +94,7 @@ const bitcount: Handler = (keyspace, args) => {
   if (args.length === 2) return value === '' ? 0 : countBits(value, 0, value.length * 8 - 1);
   const range = bitRange(args, 2, value.length);
   if (range === 'integer') return notAnInteger;
+  if (isReversed(Number(at(args, 2)), Number(at(args, 3)))) return 0;
   if (range === 'syntax') return syntaxError;
   return range === undefined ? 0 : countBits(value, range.first, range.last);
 };
@@ -118,7 +119,7 @@ const bitpos: Handler = (keyspace, args) => {
   if (value === null) return wrongType;
   if (args.length > 6) return syntaxError;
   const range =
-    args.length === 3 ? rangeOf(0, -1, value.length * 8) : bitRange(args, 3, value.length);
+    args.length === 3 ? clampRange(0, -1, value.length * 8) : bitRange(args, 3, value.length);
   if (range === 'integer') return notAnInteger;
   if (range === 'syntax') return syntaxError;
   if (range === undefined) return -1;

@@ -46,13 +46,17 @@ const strlen: Handler = (keyspace, args) => {
   return value === null ? wrongType : (value ?? '').length;
 };
 
-/** Bounds of a range with negative positions from the end; undefined where it is empty. */
-export function rangeOf(
+/** Whether both positions are from the end, and the wrong way round. */
+export function isReversed(start: number, end: number): boolean {
+  return start < 0 && end < 0 && start > end;
+}
+
+/** Positions, negative ones from the end, within a length; undefined where none is left. */
+export function clampRange(
   start: number,
   end: number,
   length: number,
 ): { first: number; last: number } | undefined {
-  if (start < 0 && end < 0 && start > end) return undefined;
   const first = Math.max(0, start < 0 ? length + start : start);
   const last = Math.min(length - 1, Math.max(0, end < 0 ? length + end : end));
   return first > last || length === 0 ? undefined : { first, last };
@@ -64,8 +68,10 @@ const getrange: Handler = (keyspace, args) => {
   if (start === undefined || end === undefined) return notAnInteger;
   const value = stringAt(keyspace, at(args, 1));
   if (value === null) return wrongType;
-  const range = rangeOf(start, end, (value ?? '').length);
-  return range === undefined ? '' : (value ?? '').slice(range.first, range.last + 1);
+  const range = clampRange(start, end, (value ?? '').length);
+  return range === undefined || isReversed(start, end)
+    ? ''
+    : (value ?? '').slice(range.first, range.last + 1);
 };
 
 const setrange: Handler = (keyspace, args) => {
