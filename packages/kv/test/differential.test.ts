@@ -36,11 +36,12 @@ function canonical(name: string, reply: Shown): Shown {
   if (!Array.isArray(reply)) return reply;
   const flat = name === 'hscan' ? reply[1] : reply;
   if (!Array.isArray(flat)) return reply;
-  if (name === 'hkeys' || name === 'hvals') return [...flat].sort();
-  if (name === 'hrandfield') return [...flat].sort();
-  if (name !== 'hgetall' && name !== 'hscan') return reply;
-  const pairs = flat.flatMap((item, i) => (i % 2 === 0 ? [`${item} ${flat[i + 1]}`] : []));
-  return pairs.sort();
+  const width = { hkeys: 1, hvals: 1, hrandfield: 1, hgetall: 2, hscan: 2 }[name];
+  if (width === undefined) return reply;
+  const items = flat.flatMap((_, i) =>
+    i % width === 0 ? [JSON.stringify(flat.slice(i, i + width))] : [],
+  );
+  return items.sort((left, right) => (left < right ? -1 : 1));
 }
 
 function sameReply(args: readonly ByteString[], ours: Shown, theirs: Shown): boolean {

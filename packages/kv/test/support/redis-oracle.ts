@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import type { ByteString, Reply } from '@raftseal/interface';
 
 /** A reply in a form that can be compared; errors and simple strings by their first char. */
-export type Shown = string | number | null | 'null-array' | Shown[];
+export type Shown = string | null | Shown[];
 
 async function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -118,7 +118,7 @@ function parse(text: string, start: number): { reply: Shown; next: number } | un
     if (text.length < next + length + 2) return undefined;
     return { reply: `$${text.slice(next, next + length)}`, next: next + length + 2 };
   }
-  if (length === -1) return { reply: 'null-array', next };
+  if (length === -1) return { reply: '*-1', next };
   const items: Shown[] = [];
   while (items.length < length) {
     const item = parse(text, next);
@@ -149,6 +149,6 @@ export function shown(reply: Reply): Shown {
     case 'verbatim':
       return `$${reply.text}`;
     case 'null-array':
-      return 'null-array';
+      return '*-1';
   }
 }

@@ -66,29 +66,12 @@ export class TestShard {
     return this.applyRaw(encodeTransaction({ commands, watched }))[0] ?? null;
   }
 
-  /** Every key by SCAN, sorted. */
   scanAll(count = 7): ByteString[] {
-    const found = new Set<ByteString>();
-    let cursor = 0n;
-    do {
-      const page = this.machine.scan(cursor, { count }, this.nowMs);
-      for (const key of page.keys) found.add(key);
-      cursor = page.cursor;
-    } while (cursor !== 0n);
-    return [...found].sort();
+    return scanAll(this.machine, this.nowMs, count);
   }
 
-  /** The whole logical state, as text: what two replicas at one index must agree on. */
   state(): string {
-    const rows = this.scanAll().map((key) => {
-      const type = this.query('type', key);
-      const isHash =
-        typeof type === 'object' && type !== null && 'text' in type && type.text === 'hash';
-      const version = this.machine.versionOf(key, this.nowMs);
-      const value = this.query(isHash ? 'hgetall' : 'get', key);
-      return [key, value, this.query('pexpiretime', key), String(version)];
-    });
-    return JSON.stringify(rows, (_, value) => (typeof value === 'bigint' ? `${value}n` : value));
+    return stateOf(this.machine, this.nowMs);
   }
 
   async reopen(options: Partial<KvOptions> = {}): Promise<void> {
@@ -100,4 +83,27 @@ export class TestShard {
     await this.machine.close().catch(() => undefined);
     rmSync(this.options.directory, { recursive: true, force: true });
   }
+}
+
+/** Every key by SCAN, sorted. */
+export function scanAll(machine: KvStateMachine, nowMs: number, count = 7): ByteString[] {
+  const found = new Set<ByteString>();
+  let cursor = 0n;
+  do {
+    const page = machine.scan(cursor, { count }, nowMs);
+    for (const key of page.keys) found.add(key);
+    cursor = page.cursor;
+  } while (cursor !== 0n);
+  return [...found].sort();
+}
+
+/** The whole logical state, as text: what two replicas at one index must agree on. */
+export function stateOf(machine: KvStateMachine, nowMs: number): string {
+  const query = (...args: ByteString[]): Reply => machine.query(args, nowMs);
+  const rows = scanAll(machine, nowMs).map((key) => {
+    const isHash = JSON.stringify(query('type', key)).includes('hash');
+    const value = query(isHash ? 'hgetall' : 'get', key);
+    return [key, value, query('pexpiretime', key), machine.versionOf(key, nowMs)];
+  });
+  return JSON.stringify(rows, (_, value) => (typeof value === 'bigint' ? `${value}n` : value));
 }
