@@ -14,8 +14,8 @@
  * slot lives where.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readFile } from 'node:fs/promises';
-import { join, resolve } from 'node:path';
+import { link, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { basename, dirname, join, resolve } from 'node:path';
 import { codeOf, RaftsealError } from '@raftseal/interface';
 import { type DirectoryLock, lockDirectory } from './data-directory-lock.ts';
 
@@ -69,12 +69,12 @@ export function dataDirectoryPaths(path: string): {
 export async function openDataDirectory(request: DataDirectoryRequest): Promise<DataDirectory> {
   const path = resolve(request.path);
   const paths = dataDirectoryPaths(path);
-  await inDirectory(path, () => mkdir(path, { recursive: true, mode: 0o700 }));
+  await inDirectory(path, () => makeDirectory(path));
   const lock = await inDirectory(path, () => lockDirectory(paths.lock));
   try {
     const identity = await identityOf(path, request);
     for (const part of [paths.keys, paths.log, paths.shards]) {
-      await inDirectory(path, () => mkdir(part, { recursive: true, mode: 0o700 }));
+      await inDirectory(path, () => makeDirectory(part));
     }
     return directory(path, identity, lock);
   } catch (error) {
@@ -104,7 +104,10 @@ interface Identity {
 
 async function identityOf(path: string, request: DataDirectoryRequest): Promise<Identity> {
   const found = await readIdentity(path);
-  if (found === undefined) return writeIdentity(path, request.shardCount ?? SHARD_COUNT_DEFAULT);
+  if (found === undefined) {
+    await inDirectory(path, () => checkHoldsNoData(path));
+    return writeIdentity(path, request.shardCount ?? SHARD_COUNT_DEFAULT);
+  }
   if (request.shardCount !== undefined && request.shardCount !== found.shardCount) {
     throw new RaftsealError(
       'RAFTSEAL_NODE_SHARD_COUNT',
@@ -113,6 +116,24 @@ async function identityOf(path: string, request: DataDirectoryRequest): Promise<
     );
   }
   return found;
+}
+
+/** Under another identity, what is there would be another node's. */
+async function checkHoldsNoData(path: string): Promise<void> {
+  const { identity, keys, log, shards } = dataDirectoryPaths(path);
+  for (const part of [keys, log, shards]) {
+    const names = await readdir(part).catch((error: unknown) => {
+      if (codeOf(error) === 'ENOENT') return [];
+      throw error;
+    });
+    // What file systems keep at the root of a volume, which a part may be.
+    if (names.every((name) => name === 'lost+found')) continue;
+    throw new RaftsealError(
+      'RAFTSEAL_NODE_DATA_DIR_FORMAT',
+      `${part} holds data, and ${basename(identity)}, which says whose, is missing: restore the ` +
+        'whole directory, or use another one; nothing was changed',
+    );
+  }
 }
 
 /** The identity of an existing data directory; undefined where there is none yet. */
@@ -167,20 +188,45 @@ async function writeIdentity(path: string, shardCount: number): Promise<Identity
   return identity;
 }
 
-/** Writes a new file, 0600, and flushes it and its directory. Fails where the file exists. */
+/**
+ * Writes a new file, 0600, that is there whole or not at all, and flushes it and its directory.
+ * Fails where the file exists. One writer at a time: the lock of the data directory sees to it.
+ */
 export async function writeFlushed(path: string, text: string): Promise<void> {
-  const handle = await open(path, 'wx', 0o600);
+  const temporary = `${path}.tmp`;
+  const handle = await open(temporary, 'w', 0o600);
   try {
     await handle.writeFile(text);
     await handle.sync();
   } finally {
     await handle.close();
   }
-  const parent = await open(resolve(path, '..'), 'r');
   try {
-    await parent.sync();
+    await link(temporary, path);
   } finally {
-    await parent.close();
+    await rm(temporary);
+  }
+  await flushDirectory(dirname(path));
+}
+
+/** With those above it that are missing; their names are durable when it resolves. */
+async function makeDirectory(path: string): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode: 0o700 });
+  if (first === undefined) return;
+  for (let made = path; made !== dirname(first); made = dirname(made)) {
+    await flushDirectory(dirname(made));
+  }
+}
+
+/** Makes the names in a directory durable. */
+async function flushDirectory(path: string): Promise<void> {
+  // Windows has no such operation.
+  if (process.platform === 'win32') return;
+  const directory = await open(path, 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
   }
 }
 

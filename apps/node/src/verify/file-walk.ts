@@ -7,9 +7,9 @@ import { join, relative } from 'node:path';
 import type { FileReport } from './report.ts';
 
 const known: readonly (readonly [RegExp, FileReport['content']])[] = [
-  [/^raftseal\.json$/, 'no user data'],
-  [/^lock$/, 'no user data'],
-  [/^admin\.token$/, 'no user data'],
+  [/^raftseal\.json(\.tmp)?$/, 'no user data'],
+  [/^lock(\.[0-9a-f]{12})*$/, 'no user data'],
+  [/^admin\.token(\.tmp)?$/, 'no user data'],
   [/^keys\/keys\.raftseal$/, 'sidecar'],
   [/^keys\/writers\/(data|lock)\.mdb$/, 'writer registry'],
   [/^log\/[0-9a-f]+\.seg(\.tmp)?$/, 'log segment'],
