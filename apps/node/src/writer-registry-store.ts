@@ -5,14 +5,20 @@
  * Key: dekId u32 | writerId u16. Value: firstEpoch u16 | lastEpoch u16 | CRC-32 of key and value.
  * All rows are held in memory: there is one per key and node.
  */
-import { mkdirSync } from 'node:fs';
+import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { fatalError, type WriterRegistry, type WriterRow } from '@raftseal/interface';
-import { open, type RootDatabase } from 'lmdb';
+import { open, type RootDatabase, type RootDatabaseOptionsWithPath } from 'lmdb';
 
 const KEY_BYTES = 6;
 const VALUE_BYTES = 8;
 const CRC_OFFSET = 4;
+
+/** An option that lmdb-js takes and does not declare. */
+interface UndeclaredOptions {
+  readonly permissionsMode: number;
+}
 
 export interface WriterRegistryStore extends WriterRegistry {
   close(): Promise<void>;
@@ -21,19 +27,18 @@ export interface WriterRegistryStore extends WriterRegistry {
 /** @throws RAFTSEAL_NODE_REGISTRY_CORRUPT (fatal) for a row that is damaged */
 export function openWriterRegistry(directory: string): WriterRegistryStore {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
-  const database: RootDatabase<Buffer, Buffer> = open({
+  const options: RootDatabaseOptionsWithPath & UndeclaredOptions = {
     path: directory,
     keyEncoding: 'binary',
     encoding: 'binary',
     overlappingSync: false,
     mapSize: 16 * 1024 * 1024,
-    permissions: 0o600,
-  } as Parameters<typeof open>[0]) as RootDatabase<Buffer, Buffer>;
-  const rows = new Map<string, WriterRow>();
-  for (const { key, value } of database.getRange()) {
-    const row = decodeRow(key, value);
-    rows.set(rowName(row), row);
-  }
+    permissionsMode: 0o600,
+  };
+  const database = open<Buffer, Buffer>(options);
+  // LMDB flushes the content of its files, not their names.
+  for (const named of [directory, dirname(directory)]) flushDirectory(named);
+  const rows = readRows(database);
   return {
     rows: () => [...rows.values()],
     row: (dekId, writerId) => rows.get(rowName({ dekId, writerId })),
@@ -48,6 +53,31 @@ export function openWriterRegistry(directory: string): WriterRegistryStore {
     },
     close: () => database.close(),
   };
+}
+
+function flushDirectory(path: string): void {
+  // Windows has no such operation.
+  if (process.platform === 'win32') return;
+  const descriptor = openSync(path, 'r');
+  try {
+    fsyncSync(descriptor);
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+function readRows(database: RootDatabase<Buffer, Buffer>): Map<string, WriterRow> {
+  const rows = new Map<string, WriterRow>();
+  try {
+    for (const { key, value } of database.getRange()) {
+      const row = decodeRow(key, value);
+      rows.set(rowName(row), row);
+    }
+  } catch (error) {
+    void database.close();
+    throw error;
+  }
+  return rows;
 }
 
 function rowName({ dekId, writerId }: Pick<WriterRow, 'dekId' | 'writerId'>): string {
