@@ -59,11 +59,16 @@ const refusals: readonly (readonly [name: string, arity: number, text: string])[
     -1,
     'ERR SHUTDOWN is not for clients: stop the raftseal process, it ends all it has begun',
   ],
+  ['save', 1, 'ERR SAVE is not needed: an answered write is durable already'],
+  ['bgsave', -1, 'ERR BGSAVE is not needed: an answered write is durable already'],
+  ['bgrewriteaof', 1, 'ERR BGREWRITEAOF is not needed: the log is compacted by itself'],
   ['debug', -2, 'ERR DEBUG command not allowed: raftseal has none'],
   ['cluster', -2, 'ERR This instance has cluster support disabled'],
   ['readonly', 1, 'ERR This instance has cluster support disabled'],
   ['readwrite', 1, 'ERR This instance has cluster support disabled'],
 ];
+
+const refusedInTransaction: readonly string[] = ['shutdown', 'save'];
 
 export const serverCommands: readonly ServerCommand[] = [
   serverCommand({ name: 'time', arity: 1, flags: 'loading stale fast', run: time }),
@@ -85,7 +90,7 @@ export const serverCommands: readonly ServerCommand[] = [
       name,
       arity,
       flags: 'admin noscript loading stale',
-      inTransaction: name === 'shutdown' ? 'refused' : 'queued',
+      inTransaction: refusedInTransaction.includes(name) ? 'refused' : 'queued',
       run: () => errorReply(text),
     }),
   ),
