@@ -29,8 +29,8 @@ const RETRY_DELAY_MS = 250;
 
 export class CutoverCoordinator {
   readonly #parts: CutoverCoordinatorParts;
-  #running = new Set<number>();
-  #retries = new Set<NodeJS.Timeout>();
+  readonly #running = new Set<number>();
+  readonly #retries = new Set<NodeJS.Timeout>();
   #stopped = false;
 
   constructor(parts: CutoverCoordinatorParts) {
@@ -59,7 +59,8 @@ export class CutoverCoordinator {
       await group.cutOver(this.#marker());
     } catch (error) {
       this.#parts.onFailure(group.shardId, error);
-      if (codeOf(error) !== 'RAFTSEAL_SHARD_GROUP_NOT_LEADER') await this.#pause();
+      const lost = codeOf(error) === 'RAFTSEAL_SHARD_GROUP_NOT_LEADER';
+      if (!lost && !this.#stopped) await this.#pause();
     } finally {
       this.#running.delete(group.shardId);
     }
