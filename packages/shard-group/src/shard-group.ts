@@ -15,9 +15,13 @@
  * after it has applied everything that was in the log when it was elected (so a marker in it is
  * applied, and its wrap installed), and every append is fenced on the index it expects.
  */
-
-import type { RaftEngine, StateMachine } from '@raftseal/interface';
-import { codeOf, type Leadership, RaftsealError } from '@raftseal/interface';
+import {
+  codeOf,
+  type Leadership,
+  type RaftEngine,
+  type RaftsealError,
+  type StateMachine,
+} from '@raftseal/interface';
 import { AppendPipeline } from './append-pipeline.ts';
 import { EntryApplier, type KeyLifecycle } from './entry-applier.ts';
 import { COMMAND_HEADER_BYTES, DATA_HEADER_BYTES, TAG_BYTES } from './payload.ts';
@@ -30,6 +34,7 @@ import {
   ProposalQueue,
   type QueueLimits,
 } from './proposal-queue.ts';
+import { ShardErrors } from './shard-errors.ts';
 
 export type ShardGroupState =
   | 'follower'
@@ -71,6 +76,7 @@ const PAYLOAD_OVERHEAD_BYTES = TAG_BYTES + 64;
 export class ShardGroup<Result> {
   readonly shardId: number;
   readonly #parts: ShardGroupParts<Result>;
+  readonly #errors: ShardErrors;
   readonly #applier: EntryApplier<Result>;
   readonly #queue: ProposalQueue<Result>;
   readonly #queueBytesMax: number;
@@ -93,6 +99,7 @@ export class ShardGroup<Result> {
   constructor(options: ShardGroupOptions, parts: ShardGroupParts<Result>) {
     this.shardId = options.shardId;
     this.#parts = parts;
+    this.#errors = new ShardErrors(options.shardId);
     this.#queueBytesMax = options.queueBytesMax ?? 64 * 1024 * 1024;
     this.#queue = new ProposalQueue({
       batchBytesMax: Math.min(options.batchBytesMax ?? 128 * 1024, this.#bodyBytesMax),
@@ -175,7 +182,7 @@ export class ShardGroup<Result> {
       await this.#applied(headIndex);
     }
     if (this.#haltError) throw this.#haltError;
-    if (this.#stop.signal.aborted) throw this.#stopped();
+    if (this.#stop.signal.aborted) throw this.#errors.stopped();
   }
 
   /** Stands for election, again after every loss, until stopped. */
@@ -194,7 +201,7 @@ export class ShardGroup<Result> {
     const refusal = this.#refusal() ?? this.#commandSizeRefusal(command);
     if (refusal) setImmediate(done, refusal);
     else if (this.#queue.add(command, done)) this.#schedulePump();
-    else setImmediate(done, this.#overloaded());
+    else setImmediate(done, this.#errors.overloaded(this.#queueBytesMax));
   }
 
   /**
@@ -237,11 +244,7 @@ export class ShardGroup<Result> {
 
   /** Stops the shard for good, for a failure outside its apply (such as that of its store). */
   halt(error: unknown): void {
-    this.#halt(
-      error instanceof RaftsealError
-        ? error
-        : this.#error('RAFTSEAL_SHARD_GROUP_APPLY_FAILED', 'its state machine failed', error),
-    );
+    this.#halt(this.#errors.failed('its state machine failed', error));
   }
 
   /** Lets the engine drop what the state machine has made durable. */
@@ -262,7 +265,7 @@ export class ShardGroup<Result> {
   async #stopNow(): Promise<void> {
     this.#stop.abort();
     this.#withdrawal.abort();
-    this.#queue.rejectAll(this.#stopped());
+    this.#queue.rejectAll(this.#errors.stopped());
     this.#resolveAppliedWaiters();
     if (this.#state !== 'halted') {
       await this.#pipeline.stop();
@@ -276,18 +279,18 @@ export class ShardGroup<Result> {
   async #cutOver(marker: Uint8Array): Promise<void> {
     if (this.#isSealed) return;
     const leadership = this.#leadership;
-    if (this.#state !== 'leading' || !leadership) throw this.#notLeader();
+    if (this.#state !== 'leading' || !leadership) throw this.#errors.notLeader();
     const refusal = this.#keySizeRefusal(marker);
     if (refusal) throw refusal;
     this.#gate.close();
-    this.#setState('gated');
-    this.#parts.onCutoverStep?.('gate-closed');
     try {
+      this.#setState('gated');
+      this.#parts.onCutoverStep?.('gate-closed');
       await this.#pipeline.drained();
       this.#parts.onCutoverStep?.('drained');
       if (this.#isSealed) return;
-      if (this.#stop.signal.aborted) throw this.#stopped();
-      if (leadership.signal.aborted) throw this.#notLeader();
+      if (this.#stop.signal.aborted) throw this.#errors.stopped();
+      if (leadership.signal.aborted) throw this.#errors.notLeader();
       await new Promise<void>((resolve, reject) => {
         const done = (error: RaftsealError | null): void => (error ? reject(error) : resolve());
         this.#pipeline.submit(keyProposal(marker, { marker: true, done }), leadership.term);
@@ -308,7 +311,7 @@ export class ShardGroup<Result> {
       try {
         leadership = await this.#parts.engine.elect(signal);
       } catch (error) {
-        if (!signal.aborted) this.#halt(this.#electionFailed(error));
+        if (!signal.aborted) this.#halt(this.#errors.failed('the engine failed to elect', error));
         return;
       }
       if (signal.aborted) await leadership.resign();
@@ -342,7 +345,7 @@ export class ShardGroup<Result> {
     this.#leadership = undefined;
     if (this.#state === 'halted' || this.#state === 'stopped') return;
     this.#setState('follower');
-    this.#queue.rejectAll(this.#notLeader());
+    this.#queue.rejectAll(this.#errors.notLeader());
   }
 
   #startFollowing(): void {
@@ -369,7 +372,7 @@ export class ShardGroup<Result> {
       }
     } catch (error) {
       if (signal.aborted && codeOf(error) === 'RAFTSEAL_ENGINE_CLOSED') return;
-      this.#halt(this.#followFailed(error));
+      this.#halt(this.#errors.failed('following the log failed', error));
     }
   }
 
@@ -427,7 +430,7 @@ export class ShardGroup<Result> {
     this.#haltError = error;
     this.#withdrawal.abort();
     this.#setState('halted');
-    const refusal = this.#halted(error);
+    const refusal = this.#errors.halted(error);
     this.#queue.rejectAll(refusal);
     this.#pipeline.abandon(refusal);
     this.#resolveAppliedWaiters();
@@ -441,13 +444,13 @@ export class ShardGroup<Result> {
       case 'leading':
       case 'gated':
       case 'catchingUp':
-        return this.#stop.signal.aborted ? this.#stopped() : undefined;
+        return this.#stop.signal.aborted ? this.#errors.stopped() : undefined;
       case 'follower':
-        return this.#notLeader();
+        return this.#errors.notLeader();
       case 'stopped':
-        return this.#stopped();
+        return this.#errors.stopped();
       case 'halted':
-        return this.#halted(this.#haltError);
+        return this.#errors.halted(this.#haltError);
     }
   }
 
@@ -458,60 +461,14 @@ export class ShardGroup<Result> {
   #commandSizeRefusal(command: Uint8Array): RaftsealError | undefined {
     const alone = this.#bodyBytesMax - DATA_HEADER_BYTES;
     const max = Math.min(alone, this.#queueBytesMax) - COMMAND_HEADER_BYTES;
-    return command.length > max ? this.#tooLarge('a command', max, command) : undefined;
+    const found = command.length;
+    return found > max ? this.#errors.tooLarge('a command', { max, found }) : undefined;
   }
 
   #keySizeRefusal(body: Uint8Array): RaftsealError | undefined {
     const max = this.#bodyBytesMax - 1;
-    return body.length > max ? this.#tooLarge('a key-lifecycle entry', max, body) : undefined;
-  }
-
-  #tooLarge(what: string, max: number, found: Uint8Array): RaftsealError {
-    return this.#error(
-      'RAFTSEAL_SHARD_GROUP_COMMAND_TOO_LARGE',
-      `expected ${what} of at most ${max} bytes, found ${found.length}`,
-    );
-  }
-
-  #overloaded(): RaftsealError {
-    return this.#error(
-      'RAFTSEAL_SHARD_GROUP_OVERLOADED',
-      `more than ${this.#queueBytesMax} bytes of commands wait; try again later`,
-    );
-  }
-
-  #notLeader(): RaftsealError {
-    return this.#error('RAFTSEAL_SHARD_GROUP_NOT_LEADER', 'this node does not lead it');
-  }
-
-  #stopped(): RaftsealError {
-    return this.#error('RAFTSEAL_SHARD_GROUP_STOPPED', 'the node is stopping');
-  }
-
-  #halted(cause: unknown): RaftsealError {
-    return new RaftsealError(
-      'RAFTSEAL_SHARD_GROUP_HALTED',
-      `shard ${this.shardId} has halted (${codeOf(cause) ?? 'unknown cause'}): see the node's log`,
-      { cause },
-    );
-  }
-
-  #electionFailed(cause: unknown): RaftsealError {
-    if (cause instanceof RaftsealError) return cause;
-    return this.#error('RAFTSEAL_SHARD_GROUP_APPLY_FAILED', 'the engine failed to elect', cause);
-  }
-
-  #followFailed(cause: unknown): RaftsealError {
-    if (cause instanceof RaftsealError) return cause;
-    return this.#error('RAFTSEAL_SHARD_GROUP_APPLY_FAILED', 'following the log failed', cause);
-  }
-
-  #error(
-    code: ConstructorParameters<typeof RaftsealError>[0],
-    what: string,
-    cause?: unknown,
-  ): RaftsealError {
-    return new RaftsealError(code, `shard ${this.shardId}: ${what}`, { cause });
+    const found = body.length;
+    return found > max ? this.#errors.tooLarge('a key-lifecycle entry', { max, found }) : undefined;
   }
 
   get #isSealed(): boolean {
