@@ -43,6 +43,11 @@ export async function redisReference(...options: readonly string[]): Promise<Red
       .concat(options),
     { stdio: 'ignore', cwd: '/tmp' },
   );
-  await answers(port, child);
+  try {
+    await answers(port, child);
+  } catch (error) {
+    child.kill('SIGKILL');
+    throw error;
+  }
   return { port, stop: () => child.kill('SIGKILL') };
 }
