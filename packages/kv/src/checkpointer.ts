@@ -15,7 +15,8 @@ import type { CheckpointSet, Keyspace } from './keyspace.ts';
 import type { LmdbEnvironment } from './lmdb-environment.ts';
 import type { SealedStore } from './sealed-store.ts';
 import type { Store } from './store.ts';
-import { writeMeta } from './store-meta.ts';
+import { type StoreMeta, writeMeta } from './store-meta.ts';
+import { CLEAR_ROWS_TABLE } from './tables.ts';
 import type { WriteBatch } from './write-batch.ts';
 
 /** Work between two turns of the event loop, and the rest after it: a fifth of the time. */
@@ -27,6 +28,9 @@ const SETTLE_COUNT = 2_000;
 /** Rows in the clear that one checkpoint seals beside its own. */
 const MIGRATED_ROWS_MAX = 50_000;
 const MIGRATED_ROWS_SLICE = 64;
+/** No checkpoint is taken while the file is rewritten: a larger one waits for the next start. */
+const REWRITTEN_BYTES_MAX = 2 ** 30;
+const REWRITE_RETRY_MS = 60_000;
 
 export interface CheckpointerOptions {
   readonly environment: LmdbEnvironment;
@@ -50,23 +54,28 @@ export class Checkpointer {
   checkpoints = 0;
   lastMs = 0;
   lastKeys = 0;
+  /** Whether the file may hold, in free pages, what was once written in the clear. */
+  cleartextLeft: boolean;
   readonly #options: CheckpointerOptions;
   #sealing: Sealing;
   #held: boolean;
   /** Whether there is something in the clear that is to be sealed. */
   #unsealed = false;
+  /** When the file may be rewritten again, after an attempt that failed. */
+  #rewriteAtMs = 0;
   #running: Promise<void> | undefined;
   #hurry = false;
   #failure: unknown;
   #timer: NodeJS.Timeout | undefined;
   #ticks = { dirty: 0, idle: 0, index: 0n };
 
-  constructor(options: CheckpointerOptions, sealing: Sealing, appliedIndex: bigint) {
+  constructor(options: CheckpointerOptions, sealing: Sealing, meta: StoreMeta) {
     this.#options = options;
     this.#held = options.holdCheckpoints;
     this.#sealing = sealing;
-    this.appliedIndex = appliedIndex;
-    this.durableIndex = appliedIndex;
+    this.appliedIndex = meta.appliedIndex;
+    this.durableIndex = meta.appliedIndex;
+    this.cleartextLeft = meta.cleartextLeft;
   }
 
   /** Whether checkpoints wait for `release`. */
@@ -77,6 +86,10 @@ export class Checkpointer {
   release(): void {
     this.#held = false;
     if (this.#due) this.#startTimer();
+  }
+
+  get seal(): RowSeal | 'cleartext' {
+    return this.#sealing.seal;
   }
 
   /** The store of sealed rows, once there is one. */
@@ -137,7 +150,15 @@ export class Checkpointer {
 
   get #due(): boolean {
     const { keyspace } = this.#options;
-    return keyspace.dirty || this.appliedIndex > this.durableIndex || this.#unsealed;
+    const behind = this.appliedIndex > this.durableIndex;
+    return keyspace.dirty || behind || this.#unsealed || this.#rewriteDue;
+  }
+
+  /** Whether every row is sealed, and the file can be rid of what was not. */
+  get #rewriteDue(): boolean {
+    if (!this.cleartextLeft || this.#unsealed || this.#sealing.seal === 'cleartext') return false;
+    const { environment } = this.#options;
+    return environment.count(CLEAR_ROWS_TABLE) === 0 && performance.now() >= this.#rewriteAtMs;
   }
 
   #startTimer(): void {
@@ -181,7 +202,7 @@ export class Checkpointer {
   }
 
   async #run(): Promise<void> {
-    const { environment, keyspace, shardId } = this.#options;
+    const { environment, keyspace } = this.#options;
     const startedAt = performance.now();
     const index = this.appliedIndex;
     const sealing = this.#sealing;
@@ -191,9 +212,7 @@ export class Checkpointer {
     if (running.wipe) sealing.store.clear(batch);
     const written = await this.#gather(batch, running, sealing);
     const unsealed = running.wipe ? false : await this.#migrate(batch, sealing, written);
-    writeMeta(batch, { seal: sealing.seal, shardId, appliedIndex: index });
-    batch.finish();
-    await environment.commit();
+    await this.#commit(batch, sealing, index);
     if (sealing === this.#sealing) this.#unsealed = unsealed;
     keyspace.endCheckpoint(running);
     this.durableIndex = index;
@@ -201,6 +220,31 @@ export class Checkpointer {
     this.lastMs = performance.now() - startedAt;
     this.lastKeys = keys;
     while (keyspace.settle(running, SETTLE_COUNT)) await this.#rest();
+    if (this.#rewriteDue) await this.#rewrite(sealing);
+  }
+
+  async #commit(batch: WriteBatch, { seal }: Sealing, appliedIndex: bigint): Promise<void> {
+    const { environment, shardId } = this.#options;
+    if (seal === 'cleartext') this.cleartextLeft = true;
+    writeMeta(batch, { seal, shardId, appliedIndex, cleartextLeft: this.cleartextLeft });
+    batch.finish();
+    await environment.commit();
+  }
+
+  async #rewrite(sealing: Sealing): Promise<void> {
+    const { environment } = this.#options;
+    const starting = this.checkpoints === 1;
+    if (environment.fileBytes > REWRITTEN_BYTES_MAX && !starting) {
+      this.#rewriteAtMs = Number.POSITIVE_INFINITY;
+      return;
+    }
+    const problem = await environment.rewrite();
+    if (problem !== undefined) {
+      this.#rewriteAtMs = performance.now() + REWRITE_RETRY_MS;
+      return;
+    }
+    this.cleartextLeft = false;
+    await this.#commit(environment.startBatch(), sealing, this.durableIndex);
   }
 
   /** Puts every change into the batch; returns the keys where they will be needed. */

@@ -47,6 +47,8 @@ export interface KvStatistics {
   readonly cacheKeys: number;
   readonly rowsSealed: number;
   readonly rowsCleartext: number;
+  /** Whether the file may hold, in free pages, what was once written in the clear. */
+  readonly cleartextLeft: boolean;
   readonly appliedIndex: bigint;
   readonly durableIndex: bigint;
   readonly checkpoints: number;

@@ -33,6 +33,7 @@ const POSITION_SHIFT = 48 - POSITION_BITS;
 const ROW_KEY_BYTES = 32;
 const EXPIRY_KEY_BYTES = 8 + ROW_KEY_BYTES;
 const NO_VALUE = Buffer.alloc(0);
+const INSPECTED_ROWS = 64;
 const INDEX_VALUE = Buffer.of(1);
 
 export interface RowFormat {
@@ -144,19 +145,17 @@ export class RowTable {
   }
 
   /** Every row, opened to see whether it opens. Rows are views: valid until the next one. */
+  /** Every row, in pages that are each read in one turn. */
   *inspect(): Generator<RowInspection> {
-    for (const { key, value } of this.#environment.range(
-      this.#rows,
-      Buffer.alloc(1),
-      2 ** 31 - 1,
-    )) {
-      const closed = value.subarray(ROW_HEADER_BYTES);
-      try {
-        this.#openRow(key, value);
-        yield { rowKey: key, closed, problem: undefined };
-      } catch (error) {
-        yield { rowKey: key, closed, problem: error };
+    for (let start = Buffer.alloc(1); ; ) {
+      const page = [...this.#environment.range(this.#rows, start, INSPECTED_ROWS)];
+      for (const { key, value } of page) {
+        const closed = value.subarray(ROW_HEADER_BYTES);
+        yield { rowKey: key, closed, problem: this.#problemOf(key, value) };
       }
+      const last = page[INSPECTED_ROWS - 1];
+      if (last === undefined) return;
+      start = Buffer.concat([last.key, Buffer.alloc(1)]);
     }
   }
 
@@ -191,6 +190,15 @@ export class RowTable {
 
   #rowKey(key: ByteString): Buffer {
     return this.#format.rowKey(Buffer.from(key, 'latin1'));
+  }
+
+  #problemOf(rowKey: Buffer, row: Buffer): unknown {
+    try {
+      this.#openRow(rowKey, row);
+      return undefined;
+    } catch (error) {
+      return error;
+    }
   }
 
   /** The header is authenticated by `open`, before its expiry is used. */

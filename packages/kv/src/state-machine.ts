@@ -6,7 +6,6 @@
  * what is on disk is the state of exactly one index. A row that does not open is an error to who
  * reads its key, and ends the shard when it is needed to apply an entry.
  */
-import { mkdirSync } from 'node:fs';
 import {
   assert,
   type ByteString,
@@ -84,7 +83,6 @@ export class KvStateMachine implements StateMachine<Reply> {
   static async open(options: KvOptions): Promise<KvStateMachine> {
     const { directory, shardId, seal } = options;
     const limits = { ...defaults, ...options };
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
     const environment = await LmdbEnvironment.open({
       path: directory,
       tables,
@@ -103,7 +101,7 @@ export class KvStateMachine implements StateMachine<Reply> {
       const checkpointer = new Checkpointer(
         { ...limits, environment, keyspace, onFatal },
         sealing,
-        meta.appliedIndex,
+        meta,
       );
       // A store that was in the clear when it was last open, or left half sealed.
       const unsealed = meta.name === 'clear' || cleartext.rowCount > 0;
@@ -239,10 +237,14 @@ export class KvStateMachine implements StateMachine<Reply> {
     return due.length === 0 ? undefined : encodeExpiry(due);
   }
 
-  /** Storage was enabled: from the next checkpoint on rows are sealed, and older ones with them. */
+  /**
+   * Storage was enabled: from the next checkpoint on rows are sealed, and the older ones with them;
+   * once all are, the file is rewritten, so that nothing in the clear is left in it. Idempotent.
+   */
   sealRows(seal: RowSeal): void {
     this.#checkUsable();
     const { checkpointer, keyspace } = this.#parts;
+    if (checkpointer.seal === seal) return;
     const sealing = sealingOf(this.#parts, seal);
     keyspace.store = sealing.store;
     checkpointer.reseal(sealing);
@@ -255,7 +257,7 @@ export class KvStateMachine implements StateMachine<Reply> {
 
   /**
    * Every row on disk, for a verifier: in the clear or sealed, and whether it opens. What is in
-   * memory only is in the log. Rows are views: valid until the next one is asked for.
+   * memory only is in the log. It may be walked over many turns.
    */
   *inspectRows(): Generator<RowInspection & { readonly sealed: boolean }> {
     const { cleartext, checkpointer } = this.#parts;
@@ -273,6 +275,7 @@ export class KvStateMachine implements StateMachine<Reply> {
       cacheKeys: keyspace.cacheKeys,
       rowsSealed: environment.count(SEALED_ROWS_TABLE),
       rowsCleartext: environment.count(CLEAR_ROWS_TABLE),
+      cleartextLeft: checkpointer.cleartextLeft,
       appliedIndex: checkpointer.appliedIndex,
       durableIndex: checkpointer.durableIndex,
       checkpoints: checkpointer.checkpoints,

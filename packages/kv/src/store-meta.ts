@@ -2,9 +2,10 @@
  * The meta row: what the rows of the store add up to. It commits in the same transaction as they
  * do, and like them it is sealed once rows are.
  *
- * Row: header (flags 0x80, expiry 0) | content `format u16 | shardId u32 | appliedIndex u64`,
- * sealed under a row key and flags that no key's row can have. It stands under one of two names,
- * which says whether it is sealed.
+ * Row: header (flags 0x80, expiry 0) | content `format u16 | shardId u32 | appliedIndex u64 |
+ * flags u8`, sealed under a row key and flags that no key's row can have. It stands under one of two names,
+ * which says whether it is sealed. Flag 1: the file may hold, in pages that are free, what was
+ * once written in the clear.
  */
 import { fatalError, RaftsealError, type RowSeal } from '@raftseal/interface';
 import type { LmdbEnvironment } from './lmdb-environment.ts';
@@ -21,7 +22,8 @@ import { META_TABLE } from './tables.ts';
 import type { WriteBatch } from './write-batch.ts';
 
 const FORMAT_VERSION = 1;
-const CONTENT_BYTES = 2 + 4 + 8;
+const CONTENT_BYTES = 2 + 4 + 8 + 1;
+const FLAG_CLEARTEXT_LEFT = 1;
 const CLEAR_NAME = Buffer.from('clear');
 const SEALED_NAME = Buffer.from('sealed');
 const ROW_NAME = Buffer.from('raftseal meta row');
@@ -37,7 +39,7 @@ function formatOf(seal: Seal, shardId: number): ReturnType<typeof sealedFormat> 
   return seal === 'cleartext' ? cleartextFormat : sealedFormat(seal, shardId);
 }
 
-function decodeMeta(content: Buffer, shardId: number): bigint {
+function decodeMeta(content: Buffer, shardId: number): Omit<StoreMeta, 'name'> {
   if (content.length < 2) throw rowCorrupt('the meta row is too short');
   const version = content.readUInt16BE(0);
   if (version !== FORMAT_VERSION) {
@@ -56,12 +58,19 @@ function decodeMeta(content: Buffer, shardId: number): bigint {
         'check which directory the shard is given',
     );
   }
-  return content.readBigUInt64BE(6);
+  const flags = content[14] ?? 0;
+  if (flags > FLAG_CLEARTEXT_LEFT) throw rowCorrupt('the flags of the meta row are not known');
+  return {
+    appliedIndex: content.readBigUInt64BE(6),
+    cleartextLeft: flags === FLAG_CLEARTEXT_LEFT,
+  };
 }
 
 export interface StoreMeta {
   /** 0n for a new store. */
   readonly appliedIndex: bigint;
+  /** Whether the file may hold what was once written in the clear. */
+  readonly cleartextLeft: boolean;
   /** Under which name the row stands. */
   readonly name: 'clear' | 'sealed' | 'none';
 }
@@ -79,18 +88,18 @@ export function readMeta({ environment, shardId }: MetaOptions, seal: Seal): Sto
     );
   }
   const row = sealedRow ?? environment.get(META_TABLE, CLEAR_NAME);
-  if (row === undefined) return { appliedIndex: 0n, name: 'none' };
+  if (row === undefined) return { appliedIndex: 0n, cleartextLeft: false, name: 'none' };
   const format = formatOf(sealedRow === undefined ? 'cleartext' : seal, shardId);
   decodeHeader(row, META_ROW_FLAGS);
   const header = row.subarray(0, ROW_HEADER_BYTES);
   const content = format.open(format.rowKey(ROW_NAME), header, row.subarray(ROW_HEADER_BYTES));
   const name = sealedRow === undefined ? 'clear' : 'sealed';
-  return { appliedIndex: decodeMeta(content, shardId), name };
+  return { ...decodeMeta(content, shardId), name };
 }
 
 export function writeMeta(
   batch: WriteBatch,
-  meta: { seal: Seal; shardId: number; appliedIndex: bigint },
+  meta: { seal: Seal; shardId: number; appliedIndex: bigint; cleartextLeft: boolean },
 ): void {
   const header = Buffer.alloc(ROW_HEADER_BYTES);
   encodeHeader(header, META_ROW_FLAGS, 0);
@@ -98,6 +107,7 @@ export function writeMeta(
   content.writeUInt16BE(FORMAT_VERSION, 0);
   content.writeUInt32BE(meta.shardId, 2);
   content.writeBigUInt64BE(meta.appliedIndex, 6);
+  content[14] = meta.cleartextLeft ? FLAG_CLEARTEXT_LEFT : 0;
   const format = formatOf(meta.seal, meta.shardId);
   const sealed = meta.seal !== 'cleartext';
   const closed = format.close(format.rowKey(ROW_NAME), header, content);

@@ -28,14 +28,14 @@ export interface StoreThreadData {
 export type StoreRequest =
   | { readonly kind: 'chunk'; readonly chunk: Chunk }
   | { readonly kind: 'commit' }
-  | { readonly kind: 'compact'; readonly path: string }
+  | { readonly kind: 'copy'; readonly path: string }
   | { readonly kind: 'close' };
 
 export type StoreResponse =
   | { readonly kind: 'opened' }
   /** `counts` are the rows of each table. */
   | { readonly kind: 'committed'; readonly counts: readonly number[] }
-  | { readonly kind: 'compacted' }
+  | { readonly kind: 'copied'; readonly problem: string | undefined }
   | { readonly kind: 'failed'; readonly message: string; readonly full: boolean };
 
 /** Runs in the thread. */
@@ -137,7 +137,10 @@ export function storeThread(require: NodeJS.Require): void {
       } else if (request.kind === 'commit') {
         answer({ kind: 'committed', counts: commit() });
       } else {
-        environment.backup(request.path, true).then(() => answer({ kind: 'compacted' }), fail);
+        environment.backup(request.path, true).then(
+          () => answer({ kind: 'copied', problem: undefined }),
+          (error: unknown) => answer({ kind: 'copied', problem: String(error) }),
+        );
       }
     } catch (error) {
       fail(error);
