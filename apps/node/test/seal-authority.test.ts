@@ -1,0 +1,117 @@
+import { encodeEntry, type KeyLifecycleEntry, type NonceClaim } from '@raftseal/applier';
+import { decodeNonce } from '@raftseal/envelope';
+import { KIND_DATA, KIND_KEY_LIFECYCLE } from '@raftseal/shard-group';
+import { describe, expect, it } from 'vitest';
+import { SealAuthority } from '../src/seal-authority.ts';
+
+const DEK_ID = 0xfedcba98;
+const claim: NonceClaim = { writerId: 5, nonceEpoch: 3 };
+const own = { kind: 'register', nodeId: 'a', dekId: DEK_ID, epoch: claim.nonceEpoch } as const;
+
+const REFUSAL = expect.objectContaining({ code: 'RAFTSEAL_NODE_WRITER_NOT_REGISTERED' });
+
+/** An authority over one claim, of which a test says whether it is registered. */
+function authorityOver(claims: { current: NonceClaim | undefined; registered: boolean }) {
+  return new SealAuthority({
+    nodeId: 'a',
+    keyLifecycle: {
+      claimOf: (dekId) => (dekId === DEK_ID ? claims.current : undefined),
+      isRegistered: (dekId) => dekId === DEK_ID && claims.registered,
+    },
+  });
+}
+
+function body(entry: KeyLifecycleEntry): Buffer {
+  return Buffer.concat([Buffer.from([KIND_KEY_LIFECYCLE]), encodeEntry(entry)]);
+}
+
+function drawn(authority: SealAuthority, entry?: Buffer): object {
+  const nonce = new Uint8Array(12);
+  authority.nonces(DEK_ID, entry).draw(nonce, 0);
+  return decodeNonce(nonce);
+}
+
+describe('a process that is not registered', () => {
+  const unregistered = (): SealAuthority => authorityOver({ current: claim, registered: false });
+
+  it('may seal its own registration, under the claimed epoch', () => {
+    expect(drawn(unregistered(), body(own))).toMatchObject(claim);
+  });
+
+  const others: readonly (readonly [string, KeyLifecycleEntry])[] = [
+    ['of another node', { ...own, nodeId: 'b' }],
+    ['under another key', { ...own, dekId: DEK_ID - 1 }],
+    ['of a lower epoch', { ...own, epoch: 2 }],
+    ['of a higher epoch', { ...own, epoch: 4 }],
+  ];
+
+  it.each(others)('may seal no registration %s', (_, entry) => {
+    expect(() => unregistered().nonces(DEK_ID, body(entry))).toThrow(REFUSAL);
+  });
+
+  it('may seal no other key-lifecycle entry', () => {
+    const key = { dekId: 8, wraps: [{ kekUri: 'file:/k', bytes: Buffer.alloc(60) }] };
+    const entries: readonly KeyLifecycleEntry[] = [
+      { kind: 'enable-storage', dekId: DEK_ID },
+      { kind: 'enable-raft', dekId: DEK_ID, controlIndex: 0n, waves: [] },
+      { kind: 'rotate-dek', purpose: 'raft', createdAtMs: 1, ...key },
+    ];
+    for (const entry of entries) {
+      expect(() => unregistered().nonces(DEK_ID, body(entry))).toThrow(REFUSAL);
+    }
+  });
+
+  it('may seal no data, not even data that looks like its registration', () => {
+    const disguised = body(own);
+    disguised[0] = KIND_DATA;
+    for (const data of [disguised, Buffer.alloc(0), undefined]) {
+      expect(() => unregistered().nonces(DEK_ID, data)).toThrow(REFUSAL);
+    }
+  });
+
+  it('may seal nothing where it has claimed no epoch', () => {
+    const authority = authorityOver({ current: undefined, registered: false });
+    expect(() => authority.nonces(DEK_ID, body(own))).toThrow(REFUSAL);
+    const elsewhere = authorityOver({ current: claim, registered: true });
+    expect(() => elsewhere.nonces(DEK_ID - 1, body(own))).toThrow(REFUSAL);
+  });
+});
+
+describe('a process that is registered', () => {
+  it('may seal anything', () => {
+    const authority = authorityOver({ current: claim, registered: true });
+    for (const entry of [undefined, Buffer.from([KIND_DATA]), body({ ...own, nodeId: 'b' })]) {
+      expect(drawn(authority, entry)).toMatchObject(claim);
+    }
+  });
+
+  it('HAZARD NON-07: draws from one sequence per key, whoever asks, and counts the seals', () => {
+    const authority = authorityOver({ current: claim, registered: true });
+    expect(authority.seals(DEK_ID)).toBe(0n);
+    const counters = [1, 2, 3].map(() => drawn(authority));
+    expect(counters).toEqual([1n, 2n, 3n].map((counter) => ({ ...claim, counter })));
+    expect(authority.seals(DEK_ID)).toBe(3n);
+    expect(authority.seals(DEK_ID - 1)).toBe(0n);
+  });
+
+  it('begins a new sequence only with a new epoch', () => {
+    const claims = { current: claim, registered: false };
+    const authority = authorityOver(claims);
+    drawn(authority, body(own));
+    claims.registered = true;
+    expect(drawn(authority)).toEqual({ ...claim, counter: 2n });
+    claims.current = { ...claim, nonceEpoch: 4 };
+    expect(drawn(authority)).toEqual({ ...claim, nonceEpoch: 4, counter: 1n });
+  });
+
+  it('that lost its claim may seal nothing any more', () => {
+    const claims: { current: NonceClaim | undefined; registered: boolean } = {
+      current: claim,
+      registered: true,
+    };
+    const authority = authorityOver(claims);
+    drawn(authority);
+    claims.current = undefined;
+    expect(() => authority.nonces(DEK_ID)).toThrow(REFUSAL);
+  });
+});
