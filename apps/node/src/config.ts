@@ -18,7 +18,6 @@ export interface NodeConfig {
   };
   /** Memory for values that GET finds without touching the disk, over all shards, in bytes. */
   readonly cacheBytesMax: number;
-  readonly logLevel: LogLevel;
 }
 
 export interface ListenerConfig {
@@ -26,9 +25,6 @@ export interface ListenerConfig {
   /** 0 takes a free one. */
   readonly port: number;
 }
-
-export const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
-export type LogLevel = (typeof logLevels)[number];
 
 export const REDIS_PORT_DEFAULT = 6379;
 export const ADMIN_PORT_DEFAULT = 7379;

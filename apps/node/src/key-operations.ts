@@ -74,7 +74,7 @@ export class KeyOperations {
   rotate(purpose: KeyPurpose): Promise<number> {
     return this.#oneAtATime(async () => {
       const { state } = this.#parts.keyLifecycle;
-      if (!state.clusterId) throw notBootstrapped(`a ${purpose} key`);
+      if (!state.clusterId) throw notBootstrapped(purpose);
       const dekId = freshDekId(state.keys);
       const key = await this.#newKey({ clusterId: state.clusterId, dekId, purpose });
       await this.#propose({ kind: 'rotate-dek', ...key });
@@ -207,10 +207,10 @@ function kekRequired(): RaftsealError {
   );
 }
 
-function notBootstrapped(what: string): RaftsealError {
+function notBootstrapped(purpose: KeyPurpose): RaftsealError {
   return new RaftsealError(
     'RAFTSEAL_NODE_NOT_BOOTSTRAPPED',
-    `there is no ${what} to rotate yet: run \`raftseal encryption enable\` first`,
+    `there is no ${purpose} key to rotate yet: run \`raftseal encryption enable\` first`,
   );
 }
 

@@ -20,7 +20,7 @@ import {
   RaftsealError,
 } from '@raftseal/interface';
 import { type EmbeddedLog, openEmbeddedLog } from '@raftseal/raft-engine-embedded';
-import type { Logger } from 'pino';
+import { type Logger, pino } from 'pino';
 import type { AdminOperations, LogRequest, NodeStatus } from './admin/operations.ts';
 import { adminServer } from './admin/server.ts';
 import { readOrMakeToken, readToken } from './admin/token.ts';
@@ -42,7 +42,8 @@ import type { VerifyReport } from './verify/report.ts';
 import { verifyNode } from './verify/verify.ts';
 
 export interface NodeParts {
-  readonly log: Logger;
+  /** Default: silent. */
+  readonly log?: Logger;
   /** Aborted: the node stops. */
   readonly signal?: AbortSignal;
 }
@@ -64,11 +65,12 @@ const LEADERSHIP_POLL_MS = 2;
  * @throws a coded error for every wrong option, file, permission, port or KEK; whatever was opened
  *   is closed again
  */
-export async function startNode(config: NodeConfig, parts: NodeParts): Promise<Node> {
+export async function startNode(config: NodeConfig, parts: NodeParts = {}): Promise<Node> {
   checkConfig(config);
+  const log = parts.log ?? pino({ level: 'silent' });
   const teardown = new Teardown();
   try {
-    const node = new Node(config, await openFoundations(config, parts.log, teardown), teardown);
+    const node = new Node(config, await openFoundations(config, log, teardown), teardown);
     await node.start();
     parts.signal?.addEventListener('abort', () => void node.stop(), { once: true });
     if (parts.signal?.aborted) void node.stop();
@@ -283,11 +285,14 @@ export class Node implements AdminOperations {
 
   async #replay(): Promise<void> {
     const { keys, shards, embeddedLog } = this.#foundations;
-    const control = await embeddedLog.engine(CONTROL_SHARD).bounds();
-    keys.lifecycle.noteControlHead(control.headIndex);
+    for (const { shardId, kv } of shards) {
+      const { headIndex } = await embeddedLog.engine(shardId).bounds();
+      if (headIndex < kv.durableIndex) throw logBehindStore(shardId, headIndex, kv.durableIndex);
+      if (shardId === CONTROL_SHARD) keys.lifecycle.noteControlHead(headIndex);
+    }
     const results = await Promise.allSettled(shards.map(({ group }) => group.replay()));
     const failed = results.find((result) => result.status === 'rejected');
-    if (failed && !shards.some(({ group }) => group.state !== 'halted')) throw failed.reason;
+    if (failed && shards.every(({ group }) => group.state === 'halted')) throw failed.reason;
     this.#checkEncryptionMatchesData(keys.state);
   }
 
@@ -394,4 +399,13 @@ export class Node implements AdminOperations {
     assert(shard, `shard ${shardId} exists`);
     return shard;
   }
+}
+
+/** Entries that the store has seen are gone: the log was deleted, or is an older copy. */
+function logBehindStore(shardId: number, headIndex: bigint, durableIndex: bigint): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_NODE_LOG_BEHIND_STORE',
+    `the log of shard ${shardId} ends at ${headIndex} and its store has applied ${durableIndex}: ` +
+      'the log was deleted or is an older copy; restore the whole data directory',
+  );
 }

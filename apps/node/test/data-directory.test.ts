@@ -1,4 +1,4 @@
-import { chmod, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import {
@@ -200,12 +200,9 @@ describe('a path that is no directory to use', () => {
     });
   });
 
-  it.skipIf(process.getuid?.() === 0)('is refused where it cannot be written', async () => {
-    const path = temporaryDirectory();
-    await chmod(path, 0o500);
-    await expect(openDataDirectory({ path })).rejects.toMatchObject({
+  it('is refused where nothing can be made, whoever asks', async () => {
+    await expect(openDataDirectory({ path: '/proc/raftseal-data' })).rejects.toMatchObject({
       code: 'RAFTSEAL_NODE_DATA_DIR',
-      message: expect.stringContaining('EACCES'),
     });
   });
 

@@ -122,7 +122,8 @@ describe('a process held to a file size limit', () => {
   });
 });
 
-describe.runIf(process.env.RAFTSEAL_STRACE)('a process whose system calls fail', () => {
+/** Needs strace, and minutes: run by `pnpm test:strace`. */
+function systemCallFaults(): void {
   for (const call of ['pwrite64', 'fsync', 'rename']) {
     for (const error of ['EIO', 'ENOSPC']) {
       it(`${error} from the nth ${call}: a coded error, and nothing acknowledged is lost`, async () => {
@@ -149,4 +150,6 @@ describe.runIf(process.env.RAFTSEAL_STRACE)('a process whose system calls fail',
       }, 600_000);
     }
   }
-});
+}
+
+if (process.env.RAFTSEAL_STRACE) describe('a process whose system calls fail', systemCallFaults);

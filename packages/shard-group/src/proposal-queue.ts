@@ -64,10 +64,13 @@ export class ProposalQueue<Result> {
     return this.#proposals.length === 0;
   }
 
-  /** Copies `command` into the last batch; false where the queue is full. */
+  /**
+   * Copies `command` into the last batch; false where the queue is full. An empty queue takes a
+   * command of any size: one that is larger than the bound must not be refused for ever.
+   */
   add(command: Uint8Array, done: Done<Result>): boolean {
     const size = COMMAND_HEADER_BYTES + command.length;
-    if (this.#bytes + size > this.#limits.queueBytesMax) return false;
+    if (this.#bytes > 0 && this.#bytes + size > this.#limits.queueBytesMax) return false;
     const batch = this.#batchWithRoom(size);
     batch.buffer.writeUInt32BE(command.length, batch.length);
     batch.buffer.set(command, batch.length + COMMAND_HEADER_BYTES);

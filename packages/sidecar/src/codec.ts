@@ -159,6 +159,6 @@ export function tooLarge(found: number): RaftsealError {
 function impossible(problem: string): RaftsealError {
   return new RaftsealError(
     'RAFTSEAL_SIDECAR_STATE',
-    `expected a possible key state; found that ${problem}. ` + 'Restore the whole data directory.',
+    `expected a possible key state; found that ${problem}. Restore the whole data directory.`,
   );
 }

@@ -65,6 +65,7 @@ export interface AdminOperations {
 
 export interface LogRequest {
   readonly shardId: number;
-  readonly from: bigint;
+  /** Undefined: the first entry that is still there. */
+  readonly from: bigint | undefined;
   readonly limit: number;
 }

@@ -156,15 +156,19 @@ function purposeOf({ purpose }: Record<string, unknown>): KeyPurpose {
 
 function logRequestOf(query: Record<string, string>): {
   readonly shardId: number;
-  readonly from: bigint;
+  readonly from: bigint | undefined;
   readonly limit: number;
 } {
-  const { shard = '0', from = '1', limit = '100' } = query;
-  const whole = [shard, from, limit].every((text) => /^\d{1,19}$/.test(text));
+  const { shard = '0', from, limit = '100' } = query;
+  const whole = [shard, from ?? '1', limit].every((text) => /^\d{1,19}$/.test(text));
   if (!whole || Number(limit) > LOG_ENTRIES_MAX) {
     throw badRequest(`expected whole numbers, and a limit of at most ${LOG_ENTRIES_MAX}`);
   }
-  return { shardId: Number(shard), from: BigInt(from), limit: Number(limit) };
+  return {
+    shardId: Number(shard),
+    from: from === undefined ? undefined : BigInt(from),
+    limit: Number(limit),
+  };
 }
 
 function unauthorized(): RaftsealError {

@@ -7,7 +7,7 @@ import { table } from './table.ts';
 
 interface InspectOptions extends NodeAddressOptions {
   readonly shard: number;
-  readonly from: number;
+  readonly from?: number;
   readonly limit: number;
   readonly json?: boolean;
 }
@@ -16,13 +16,14 @@ export function logCommand(): Command {
   const inspect = withNodeAddress(new Command('inspect'))
     .description('list log entries: index, term, sealed or not, key, size')
     .option('--shard <n>', 'shard', wholeNumber('shard', { min: 0, max: 1023 }), 0)
-    .option('--from <index>', 'first index', wholeNumber('from', { min: 1, max: 2 ** 48 }), 1)
+    .option('--from <index>', 'default: the first', wholeNumber('from', { min: 1, max: 2 ** 48 }))
     .option('--limit <n>', 'how many', wholeNumber('limit', { min: 1, max: 10_000 }), 100)
     .option('--json', 'as JSON')
     .action(async (options: InspectOptions) => {
       const { shard, from, limit } = options;
       const client = await adminClient(options);
-      const path = `/v1/log?shard=${shard}&from=${from}&limit=${limit}`;
+      const first = from === undefined ? '' : `&from=${from}`;
+      const path = `/v1/log?shard=${shard}&limit=${limit}${first}`;
       const entries = await client.get<readonly LogEntrySummary[]>(path);
       const text = options.json ? JSON.stringify(entries, null, 2) : entryTable(entries);
       process.stdout.write(`${text}\n`);

@@ -8,8 +8,6 @@ import {
   ADMIN_PORT_DEFAULT,
   CACHE_BYTES_DEFAULT,
   checkConfig,
-  type LogLevel,
-  logLevels,
   type NodeConfig,
   REDIS_PORT_DEFAULT,
 } from '../config.ts';
@@ -25,6 +23,8 @@ import {
   wholeNumber,
 } from './options.ts';
 
+const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
+
 interface StartOptions {
   readonly data: string;
   readonly shards?: number;
@@ -38,7 +38,7 @@ interface StartOptions {
   readonly adminPort: number;
   readonly tokenFile?: string;
   readonly cache: number;
-  readonly logLevel: LogLevel;
+  readonly logLevel: (typeof logLevels)[number];
 }
 
 const portBounds = { min: 0, max: 65_535 };
@@ -59,7 +59,7 @@ export function startCommand(): Command {
         .default('on')
         .argParser(oneOf('encryption', ['on', 'off'])),
     )
-    .addOption(option('--kek <uri>', 'file:/path/to/kek or env:NAME').env('RAFTSEAL_KEK_URI'))
+    .addOption(option('--kek <uri>', 'file:/path/to/kek or env:NAME'))
     .addOption(option('--trial', 'without --kek: make a KEK in the user configuration folder'))
     .addOption(option('--host <address>', 'Redis protocol: address').default('127.0.0.1'))
     .addOption(
@@ -110,7 +110,6 @@ function configOf(options: StartOptions, kekUri: string | undefined): NodeConfig
     },
     admin: { host: options.adminHost, port: options.adminPort, tokenPath: options.tokenFile },
     cacheBytesMax: options.cache,
-    logLevel: options.logLevel,
   };
   checkConfig(config);
   return config;

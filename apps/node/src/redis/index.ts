@@ -17,7 +17,7 @@ import type { RedisStatistics } from './statistics.ts';
 export type { ServerEvent } from './client.ts';
 export type { RedisServerParts } from './front-end.ts';
 export type { Keyspace, ProposalDone, Shard } from './keyspace.ts';
-export { defaultLimits, type RedisServerLimits, type RedisServerOptions } from './options.ts';
+export type { RedisServerOptions } from './options.ts';
 export { shardErrorText } from './shard-errors.ts';
 export type { RedisStatistics } from './statistics.ts';
 

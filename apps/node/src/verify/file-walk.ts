@@ -12,7 +12,7 @@ const known: readonly (readonly [RegExp, FileReport['content']])[] = [
   [/^admin\.token(\.tmp)?$/, 'no user data'],
   [/^keys\/keys\.raftseal$/, 'sidecar'],
   [/^keys\/writers\/(data|lock)\.mdb$/, 'writer registry'],
-  [/^log\/[0-9a-f]+\.seg(\.tmp)?$/, 'log segment'],
+  [/^log\/[0-9a-f]+\.seg(\.new)?$/, 'log segment'],
   [/^log\/lock$/, 'no user data'],
   [/^shards\/\d+\/store\/[a-z.]+$/, 'store'],
 ];

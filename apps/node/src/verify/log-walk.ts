@@ -25,8 +25,9 @@ export interface LogEntrySummary {
 /** @throws RAFTSEAL_ENGINE_TRUNCATED where `from` was dropped already */
 export async function summarizeLog(
   engine: RaftEngine,
-  { from, limit }: { readonly from: bigint; readonly limit: number },
+  { from: asked, limit }: { readonly from: bigint | undefined; readonly limit: number },
 ): Promise<readonly LogEntrySummary[]> {
+  const from = asked ?? (await engine.bounds()).firstIndex;
   const summaries: LogEntrySummary[] = [];
   for await (const chunk of engine.read({ from, follow: false })) {
     for (const { index, term, payload } of chunk) {

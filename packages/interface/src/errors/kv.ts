@@ -5,7 +5,6 @@ export const kvErrors = {
   RAFTSEAL_KV_STORE_MISMATCH: 'The store belongs to another shard or cluster.',
   RAFTSEAL_KV_STORE_VERSION: 'The store has a format version that this version does not know.',
   RAFTSEAL_KV_SEAL_REQUIRED: 'The store holds sealed rows and was opened without a seal.',
-  RAFTSEAL_KV_STORE_FULL: 'The store has reached its map size.',
   RAFTSEAL_KV_COMMIT_FAILED: 'A checkpoint could not be committed: no further one is tried.',
   RAFTSEAL_KV_CLOSED: 'The state machine is closed.',
 } as const;
