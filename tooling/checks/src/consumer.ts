@@ -1,7 +1,8 @@
 /**
- * A project that uses the packages as published. Its node_modules is strict: a package sees what
- * its published manifest names and nothing else. Third-party packages are the installed ones, so
- * that nothing is fetched.
+ * A project that uses the packages as published. They lie beside it, in a store where a package
+ * sees what its published manifest names and nothing else. Third-party packages are the installed
+ * ones, so that nothing is fetched; the project may import those that a package depends on, since
+ * what a package takes as an option may come from there.
  */
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -29,10 +30,11 @@ export async function checkConsumer(
   packed: readonly PackedPackage[],
   directory: string,
 ): Promise<string[]> {
-  const findings = await installTarballs(root, packed, directory);
+  const project = join(directory, 'project');
+  const findings = await installTarballs(root, packed, directory, join(project, 'node_modules'));
   if (findings.length > 0) return findings;
   const names = packed.map(({ source }) => source.manifest.name);
-  const write = (name: string, text: string): void => writeFileSync(join(directory, name), text);
+  const write = (name: string, text: string): void => writeFileSync(join(project, name), text);
   write('package.json', JSON.stringify({ name: 'consumer', private: true, type: 'module' }));
   write('tsconfig.json', JSON.stringify({ compilerOptions, include: ['*.ts'] }));
   write('load.ts', loadingProgram(names));
@@ -43,7 +45,7 @@ export async function checkConsumer(
   });
   for (const { name, example } of examples) write(`${name}.ts`, example);
 
-  const options = { cwd: directory };
+  const options = { cwd: project };
   const compiler = join(root, 'node_modules/typescript/bin/tsc');
   const compiled = await runProgram(process.execPath, [compiler, '-p', '.'], options);
   const programs = ['out/load.js', 'load.cjs', ...examples.map(({ name }) => `out/${name}.js`)];
@@ -62,11 +64,12 @@ export async function checkConsumer(
   return findings;
 }
 
-/** Lays each package out beside links to its dependencies, as pnpm does. */
+/** Lays each package out in a store, beside links to its dependencies, and links the project. */
 async function installTarballs(
   root: string,
   packed: readonly PackedPackage[],
   directory: string,
+  projectModules: string,
 ): Promise<string[]> {
   const findings: string[] = [];
   const homes = new Map(
@@ -92,15 +95,18 @@ async function installTarballs(
       const internal = homes.get(dependency);
       const installed = join(source.directory, 'node_modules', dependency);
       link(internal === undefined ? installed : join(internal, dependency), home, dependency);
+      if (internal === undefined) link(installed, projectModules, dependency);
     }
-    link(target, join(directory, 'node_modules'), name);
+    link(target, projectModules, name);
   }
-  link(join(root, 'node_modules/@types/node'), join(directory, 'node_modules'), '@types/node');
+  link(join(root, 'node_modules/@types/node'), projectModules, '@types/node');
   return findings;
 }
 
+/** Links `directory/name` to `target`, unless it exists. */
 function link(target: string, directory: string, name: string): void {
   const path = join(directory, name);
+  if (existsSync(path)) return;
   mkdirSync(dirname(path), { recursive: true });
   symlinkSync(target, path, 'junction');
 }

@@ -16,7 +16,7 @@ export function checkDependenciesDocument({ root, packages }: Workspace): string
       .filter((name) => !own.has(name)),
   );
   const document = readFileSync(join(root, dependenciesPath), 'utf8');
-  const rows = new Set([...document.matchAll(/^\| `([^`]+)` \|/gm)].map(([, name = '']) => name));
+  const rows = new Set([...document.matchAll(/^\| `([^`]+)` *\|/gm)].map(([, name = '']) => name));
   return [
     ...[...used]
       .filter((name) => !rows.has(name))

@@ -44,10 +44,20 @@ export function errorsDocument(table: readonly ErrorArea[]): string {
   ];
   for (const { area, codes } of table) {
     if (codes.length === 0) continue;
-    lines.push('', `## ${area}`, '', '| code | condition |', '| --- | --- |');
-    for (const { code, description } of codes) {
-      lines.push(`| \`${code}\` | ${description.replaceAll('|', '\\|')} |`);
-    }
+    const rows = codes.map(({ code, description }) => [`\`${code}\``, description]);
+    lines.push('', `## ${area}`, '', ...alignedTable([['code', 'condition'], ...rows]));
   }
   return `${lines.join('\n')}\n`;
+}
+
+/** A Markdown table as the formatter lays it out; the first row is the head. */
+function alignedTable(rows: readonly (readonly string[])[]): string[] {
+  const escaped = rows.map((row) => row.map((cell) => cell.replaceAll('|', '\\|')));
+  const widths = (escaped[0] ?? []).map((_, n) =>
+    Math.max(...escaped.map((row) => row[n]?.length ?? 0)),
+  );
+  const [head = '', ...body] = escaped.map(
+    (row) => `| ${row.map((cell, n) => cell.padEnd(widths[n] ?? 0)).join(' | ')} |`,
+  );
+  return [head, `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`, ...body];
 }

@@ -19,6 +19,8 @@ export function runProgram(
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       ...options,
+      // pnpm sets it for the programs it starts: packages then find what they do not declare.
+      env: { ...process.env, NODE_PATH: '' },
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: TIMEOUT_MS,
       killSignal: 'SIGKILL',

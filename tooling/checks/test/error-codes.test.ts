@@ -71,7 +71,8 @@ describe('the errors document', () => {
   it('is what the table makes it', () => {
     const text = errorsDocument(readErrorTable(workspaceOf(files).root));
     expect(text).toContain('## kv');
-    expect(text).toContain('| `RAFTSEAL_KV_CORRUPT` | A row does not decode. |');
+    expect(text).toContain('| code                  | condition              |\n');
+    expect(text).toContain('| `RAFTSEAL_KV_CORRUPT` | A row does not decode. |\n');
     expect(checkErrorsDocument(workspaceOf({ ...files, 'docs/errors.md': text }))).toEqual([]);
   });
 

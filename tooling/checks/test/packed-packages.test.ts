@@ -81,6 +81,14 @@ describe('the consumer', () => {
     expect(found.join('\n')).toContain("Cannot find package 'typescript'");
   });
 
+  it('hides from a package what the project has', async () => {
+    const resolve = "createRequire(import.meta.url).resolve('@types/node/package.json');";
+    const found = await consume({
+      'dist/index.js': `import { createRequire } from 'node:module'; ${resolve} export function open() {}`,
+    });
+    expect(found.join('\n')).toContain("Cannot find module '@types/node/package.json'");
+  });
+
   it('finds an example that fails', async () => {
     const readme = good['README.md']?.replace('open();', "open(); throw new Error('fails');") ?? '';
     const found = await consume({ 'README.md': readme });
