@@ -16,6 +16,9 @@ import { installSystemPackages } from './system-packages.mjs';
 import { countTests } from './vitest-report.mjs';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
+/** Several times what the tests take: only a hang is ended. */
+const TESTS_TIMEOUT_MS = 8 * 60_000;
+
 const install = ['install', '--frozen-lockfile', '--prod=false'];
 
 /**
@@ -112,7 +115,7 @@ async function tests(scratch) {
       '--reporter=json',
       `--outputFile.json=${report}`,
     ],
-    { env: stepEnvironment() },
+    { env: stepEnvironment(), timeoutMs: TESTS_TIMEOUT_MS },
   );
   return countTests(readJson(report), code);
 }

@@ -38,12 +38,13 @@ function stop() {
  * Runs a program to its end, with this process's output.
  * @param {string} command
  * @param {readonly string[]} args
- * @param {{ env?: NodeJS.ProcessEnv, stdin?: 'inherit' | 'ignore' }} [options]
+ * @param {{ env?: NodeJS.ProcessEnv, stdin?: 'inherit' | 'ignore', timeoutMs?: number }} [options]
  * @returns {Promise<number>} its exit code; 128 and the signal's number where a signal ended it,
- *   127 where it could not be started.
+ *   as at the end of `timeoutMs`; 127 where it could not be started.
  */
-export async function run(command, args, { env = process.env, stdin = 'ignore' } = {}) {
+export async function run(command, args, { env, stdin = 'ignore', timeoutMs } = {}) {
   const started = spawn(command, args, { env, stdio: [stdin, 'inherit', 'inherit'] });
+  const deadline = timeoutMs && setTimeout(expire, timeoutMs, started, timeoutMs);
   child = started;
   const code = await new Promise((resolve) => {
     started.once('error', (error) => {
@@ -54,7 +55,17 @@ export async function run(command, args, { env = process.env, stdin = 'ignore' }
       resolve(exitCode ?? 128 + (signal === null ? 0 : constants.signals[signal]));
     });
   });
+  clearTimeout(deadline);
   child = undefined;
   if (stopping) process.exit(128 + constants.signals.SIGTERM);
   return code;
+}
+
+/**
+ * @param {import('node:child_process').ChildProcess} late
+ * @param {number} timeoutMs
+ */
+function expire(late, timeoutMs) {
+  console.error(`${late.spawnargs.join(' ')} did not end within ${timeoutMs} ms and is ended`);
+  late.kill('SIGKILL');
 }

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
+import { run } from '../processes.mjs';
 
 const processes = fileURLToPath(new URL('../processes.mjs', import.meta.url));
 
@@ -55,4 +56,15 @@ it('the child ends where the parent dies without passing a signal on', async () 
   expect(isAlive(inner)).toBe(true);
   shell.kill('SIGTERM');
   await eventually(() => !isAlive(inner));
+});
+
+it('a program that outlives its time is ended', async () => {
+  const args = ['-e', 'setInterval(() => {}, 1000)'];
+  expect(await run(process.execPath, args, { timeoutMs: 200 })).toBe(137);
+});
+
+it('a program that ends within its time gives its exit code', async () => {
+  const args = ['-e', 'process.exitCode = 3'];
+  expect(await run(process.execPath, args, { timeoutMs: 20_000 })).toBe(3);
+  expect(await run('raftseal-no-such-program', [])).toBe(127);
 });
