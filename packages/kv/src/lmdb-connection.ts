@@ -30,7 +30,7 @@ export interface ConnectionOptions {
   /** A directory that exists. */
   readonly path: string;
   readonly tables: readonly TableDefinition[];
-  readonly mapBytesMax: number;
+  readonly mapBytes: number;
 }
 
 export interface TableRow {
@@ -62,7 +62,7 @@ export class LmdbConnection {
       overlappingSync: false,
       keyEncoding: 'binary',
       encoding: 'binary',
-      mapSize: options.mapBytesMax,
+      mapSize: options.mapBytes,
       maxDbs: options.tables.length + 1,
       permissionsMode: 0o600,
     } as const;
@@ -84,24 +84,24 @@ export class LmdbConnection {
     };
     this.#thread = new Worker(`(${storeThread.toString()})(require)`, { eval: true, workerData });
     this.#thread.on('message', (response: StoreResponse) => this.#answered(response));
-    this.#thread.on('error', (error) => this.#fail(error.message, false));
+    this.#thread.on('error', (error) => this.#fail(error.message));
     this.#thread.on('exit', () => {
-      if (!this.#closed) this.#fail('its thread ended', false);
+      if (!this.#closed) this.#fail('its thread ended');
     });
   }
 
-  /** @throws RangeError where `mapBytesMax` is not a size LMDB can map. */
+  /** @throws RangeError where `mapBytes` is not a size LMDB can map. */
   static async open(options: ConnectionOptions): Promise<LmdbConnection> {
-    const { mapBytesMax } = options;
+    const { mapBytes } = options;
     // LMDB takes a negative or fractional size for an address and crashes the process.
     if (
-      !Number.isSafeInteger(mapBytesMax) ||
-      mapBytesMax < MAP_BYTES_MIN ||
-      mapBytesMax > MAP_BYTES_MAX ||
-      mapBytesMax % 4096 !== 0
+      !Number.isSafeInteger(mapBytes) ||
+      mapBytes < MAP_BYTES_MIN ||
+      mapBytes > MAP_BYTES_MAX ||
+      mapBytes % 4096 !== 0
     ) {
       throw new RangeError(
-        `mapBytesMax must be a multiple of 4096 from ${MAP_BYTES_MIN} to ${MAP_BYTES_MAX}`,
+        `mapBytes must be a multiple of 4096 from ${MAP_BYTES_MIN} to ${MAP_BYTES_MAX}`,
       );
     }
     const connection = new LmdbConnection(options);
@@ -131,11 +131,11 @@ export class LmdbConnection {
 
   /**
    * Writes everything that was batched since the last commit in one transaction.
-   * @throws RAFTSEAL_KV_STORE_FULL, RAFTSEAL_KV_COMMIT_FAILED: fatal, and so is every later call.
+   * @throws RAFTSEAL_KV_COMMIT_FAILED: fatal, and so is every later call.
    */
   async commit(): Promise<void> {
     const response = await this.#next(() => this.#send({ kind: 'commit' }));
-    if (response.kind !== 'committed') throw this.#fail('it answered out of turn', false);
+    if (response.kind !== 'committed') throw this.#fail('it answered out of turn');
     response.counts.forEach((count, table) => {
       this.#counts[table] = count;
     });
@@ -149,7 +149,7 @@ export class LmdbConnection {
    */
   async copy(path: string): Promise<string | undefined> {
     const response = await this.#next(() => this.#send({ kind: 'copy', path }));
-    if (response.kind !== 'copied') throw this.#fail('it answered out of turn', false);
+    if (response.kind !== 'copied') throw this.#fail('it answered out of turn');
     return response.problem;
   }
 
@@ -175,7 +175,7 @@ export class LmdbConnection {
     // An unreferenced thread would let the process end in the middle of a commit.
     this.#thread.ref();
     const timer = setTimeout(() => {
-      this.#fail(`no answer within ${COMMIT_TIMEOUT_MS / 1000} s`, false);
+      this.#fail(`no answer within ${COMMIT_TIMEOUT_MS / 1000} s`);
     }, COMMIT_TIMEOUT_MS);
     try {
       return await new Promise<StoreResponse>((resolve, reject) => {
@@ -190,7 +190,7 @@ export class LmdbConnection {
 
   #answered(response: StoreResponse): void {
     if (response.kind === 'failed') {
-      this.#fail(response.message, response.full);
+      this.#fail(response.message);
       return;
     }
     const waiter = this.#waiter;
@@ -198,17 +198,12 @@ export class LmdbConnection {
     waiter?.resolve(response);
   }
 
-  #fail(found: string, full: boolean): RaftsealError {
-    this.#failure ??= full
-      ? fatalError(
-          'RAFTSEAL_KV_STORE_FULL',
-          'the store has reached its map size: start the shard again with a larger one',
-        )
-      : fatalError(
-          'RAFTSEAL_KV_COMMIT_FAILED',
-          `the store was expected to commit, and did not: ${found}; check the disk, then start the ` +
-            'shard again: it replays its log from the last durable index',
-        );
+  #fail(found: string): RaftsealError {
+    this.#failure ??= fatalError(
+      'RAFTSEAL_KV_COMMIT_FAILED',
+      `the store was expected to commit, and did not: ${found}; check the disk, then start the ` +
+        'shard again: it replays its log from the last durable index',
+    );
     const waiter = this.#waiter;
     this.#waiter = undefined;
     waiter?.reject(this.#failure);

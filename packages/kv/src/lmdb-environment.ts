@@ -64,7 +64,7 @@ export class LmdbEnvironment {
 
   /**
    * Writes everything that was batched since the last commit in one transaction.
-   * @throws RAFTSEAL_KV_STORE_FULL, RAFTSEAL_KV_COMMIT_FAILED: fatal, and so is every later call.
+   * @throws RAFTSEAL_KV_COMMIT_FAILED: fatal, and so is every later call.
    */
   async commit(): Promise<void> {
     await this.#connection.commit();

@@ -17,8 +17,11 @@ export interface KvOptions {
   readonly checkpointIdleMs?: number;
   /** No checkpoint before `startCheckpoints()`: rows cannot be sealed yet. Default: false. */
   readonly holdCheckpoints?: boolean;
-  /** Upper bound of the store's file, in bytes: address space, not disk. Default: 64 GiB. */
-  readonly mapBytesMax?: number;
+  /**
+   * Address space that the store's file is mapped into, in bytes; no memory, no disk. LMDB takes
+   * more when it must, which costs it a remapping. Default: 64 GiB.
+   */
+  readonly mapBytes?: number;
   /** Told of a failure behind the caller's back: no checkpoint is tried after it. */
   readonly onFatal?: (error: unknown) => void;
 }

@@ -48,7 +48,7 @@ const defaults = {
   checkpointAgeMs: 15_000,
   checkpointIdleMs: 1_000,
   holdCheckpoints: false,
-  mapBytesMax: 64 * 1024 * MIB,
+  mapBytes: 64 * 1024 * MIB,
 };
 /** Bytes of the smallest watched key, command and expired key in a log command. */
 const WATCHED_BYTES_MIN = 12;
@@ -78,7 +78,7 @@ export class KvStateMachine implements StateMachine<Reply> {
   /**
    * Opens, or makes, the store of a shard; its log is to be replayed from `durableIndex + 1`.
    * @throws RAFTSEAL_KV_SEAL_REQUIRED, RAFTSEAL_KV_STORE_MISMATCH, RAFTSEAL_KV_STORE_VERSION,
-   *   RAFTSEAL_KV_ROW_CORRUPT; RangeError for a bad `mapBytesMax`.
+   *   RAFTSEAL_KV_ROW_CORRUPT; RangeError for a bad `mapBytes`.
    */
   static async open(options: KvOptions): Promise<KvStateMachine> {
     const { directory, shardId, seal } = options;
@@ -86,7 +86,7 @@ export class KvStateMachine implements StateMachine<Reply> {
     const environment = await LmdbEnvironment.open({
       path: directory,
       tables,
-      mapBytesMax: limits.mapBytesMax,
+      mapBytes: limits.mapBytes,
     });
     try {
       const meta = readMeta({ environment, shardId }, seal);

@@ -36,7 +36,7 @@ export type StoreResponse =
   /** `counts` are the rows of each table. */
   | { readonly kind: 'committed'; readonly counts: readonly number[] }
   | { readonly kind: 'copied'; readonly problem: string | undefined }
-  | { readonly kind: 'failed'; readonly message: string; readonly full: boolean };
+  | { readonly kind: 'failed'; readonly message: string };
 
 /** Runs in the thread. */
 export function storeThread(require: NodeJS.Require): void {
@@ -118,7 +118,7 @@ export function storeThread(require: NodeJS.Require): void {
   const fail = (error: unknown): void => {
     failed = true;
     const message = error instanceof Error ? error.message : String(error);
-    answer({ kind: 'failed', message, full: message.includes('MDB_MAP_FULL') });
+    answer({ kind: 'failed', message });
   };
 
   parentPort.on('message', (request: StoreRequest) => {

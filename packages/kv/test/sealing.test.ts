@@ -185,8 +185,8 @@ describe('opening a store', () => {
 
   it.each([-(2 ** 31), 0, 1.5, Number.NaN, 2 ** 60, 2 ** 20 + 1])(
     'is refused with a map size of %d, which LMDB would crash on',
-    async (mapBytesMax) => {
-      await expect(openShard({ mapBytesMax })).rejects.toThrow(RangeError);
+    async (mapBytes) => {
+      await expect(openShard({ mapBytes })).rejects.toThrow(RangeError);
     },
   );
 });
