@@ -194,7 +194,8 @@ async function writeIdentity(path: string, shardCount: number): Promise<Identity
  */
 export async function writeFlushed(path: string, text: string): Promise<void> {
   const temporary = `${path}.tmp`;
-  const handle = await open(temporary, 'w', 0o600);
+  await rm(temporary, { force: true });
+  const handle = await open(temporary, 'wx', 0o600);
   try {
     await handle.writeFile(text);
     await handle.sync();

@@ -9,7 +9,6 @@ const sound: NodeConfig = {
   redis: { host: '127.0.0.1', port: 0, password: undefined },
   admin: { host: '127.0.0.1', port: 0, tokenPath: undefined },
   cacheBytesMax: 1,
-  logLevel: 'silent',
 };
 
 function listeningOn(host: string, password?: string): NodeConfig {

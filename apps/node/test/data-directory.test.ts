@@ -92,9 +92,10 @@ describe('a data directory that is there', () => {
     const path = await made({ path: newPath(), shardCount: 3 });
     const identity = await readIdentity(path);
     for (const request of [{ path }, { path, shardCount: 3 }]) {
-      const { nodeId, shardCount, release } = await openDataDirectory(request);
+      const directory = await openDataDirectory(request);
+      const { nodeId, shardCount } = directory;
       expect({ nodeId, shardCount }).toEqual(identity);
-      await release();
+      await directory.release();
     }
   });
 

@@ -168,7 +168,7 @@ describe('the waves of a cutover', () => {
     expect(node.keys.state.cutoverIntent?.waves).toEqual([[3], [1, 4], [2]]);
     const order = await sealedOrder(node);
     expect(order.slice(0, 2)).toEqual([0, 3]);
-    expect(order.slice(2, 4).toSorted()).toEqual([1, 4]);
+    expect(new Set(order.slice(2, 4))).toEqual(new Set([1, 4]));
     expect(order[4]).toBe(2);
   });
 

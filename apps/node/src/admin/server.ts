@@ -161,8 +161,11 @@ function logRequestOf(query: Record<string, string>): {
 } {
   const { shard = '0', from, limit = '100' } = query;
   const whole = [shard, from ?? '1', limit].every((text) => /^\d{1,19}$/.test(text));
-  if (!whole || Number(limit) > LOG_ENTRIES_MAX) {
-    throw badRequest(`expected whole numbers, and a limit of at most ${LOG_ENTRIES_MAX}`);
+  if (!whole || Number(from ?? '1') < 1 || Number(limit) < 1 || Number(limit) > LOG_ENTRIES_MAX) {
+    throw badRequest(
+      `expected a shard, an index from 1 on and a limit from 1 to ${LOG_ENTRIES_MAX}, as whole ` +
+        'numbers',
+    );
   }
   return {
     shardId: Number(shard),

@@ -36,10 +36,12 @@ export async function readToken(path: string): Promise<string> {
     if (error instanceof RaftsealError) throw error;
     throw tokenError(path, `cannot be read (${codeOf(error) ?? 'unexpected error'})`, error);
   }
-  if (text.length < TOKEN_CHARACTERS_MIN || text.length > TOKEN_CHARACTERS_MAX) {
+  // Anything else would not arrive in an HTTP header as it was sent.
+  const printable = /^[!-~]+$/.test(text);
+  if (!printable || text.length < TOKEN_CHARACTERS_MIN || text.length > TOKEN_CHARACTERS_MAX) {
     throw tokenError(
       path,
-      `must hold ${TOKEN_CHARACTERS_MIN} to ${TOKEN_CHARACTERS_MAX} characters`,
+      `must hold one word of ${TOKEN_CHARACTERS_MIN} to ${TOKEN_CHARACTERS_MAX} ASCII characters`,
     );
   }
   return text;

@@ -1,0 +1,135 @@
+/** Admin operations that note what they are asked for, and answer what a test gives them. */
+import type { KeyPurpose } from '@raftseal/interface';
+import type { AdminOperations, LogRequest, NodeStatus } from '../../src/admin/operations.ts';
+import type { LogEntrySummary } from '../../src/verify/log-walk.ts';
+import type { VerifyReport } from '../../src/verify/report.ts';
+
+export const someStatus: NodeStatus = {
+  nodeId: 'node-1',
+  version: '1.2.3',
+  ready: true,
+  uptimeMs: 61_400,
+  encryption: 'enabling',
+  kekUri: 'file:/etc/raftseal/kek',
+  clusterId: '00112233445566778899aabbccddeeff',
+  storage: 'sealed',
+  clients: 3,
+  shards: [
+    {
+      shardId: 0,
+      state: 'leading',
+      term: '4',
+      appliedIndex: '9007199254740993',
+      durableIndex: '12',
+      log: 'sealed',
+      cutoverIndex: '3',
+      raftDekId: 4_000_000_000,
+      cutoverGateMs: 1.25,
+      queuedBytes: 0,
+      rowsSealed: 10,
+      rowsCleartext: 0,
+      dirtyBytes: 5,
+      cacheBytes: 6,
+      haltCode: null,
+    },
+    {
+      shardId: 1,
+      state: 'halted',
+      term: null,
+      appliedIndex: '7',
+      durableIndex: '7',
+      log: 'cleartext',
+      cutoverIndex: null,
+      raftDekId: null,
+      cutoverGateMs: null,
+      queuedBytes: 0,
+      rowsSealed: 0,
+      rowsCleartext: 2,
+      dirtyBytes: 0,
+      cacheBytes: 0,
+      haltCode: 'RAFTSEAL_SHARD_GROUP_OPEN_FAILED',
+    },
+  ],
+  keys: [
+    {
+      dekId: 4_000_000_000,
+      purpose: 'raft',
+      active: true,
+      createdAt: '2026-01-02T03:04:05.000Z',
+      kekUris: ['file:/etc/raftseal/kek'],
+      nonceEpoch: 2,
+      seals: '18446744073709551615',
+    },
+    {
+      dekId: 17,
+      purpose: 'raft',
+      active: false,
+      createdAt: '2025-01-02T03:04:05.000Z',
+      kekUris: ['file:/etc/raftseal/kek'],
+      nonceEpoch: 1,
+      seals: '0',
+    },
+  ],
+};
+
+export const someReport: VerifyReport = {
+  clean: true,
+  sealedThroughout: true,
+  logs: [],
+  stores: [],
+  files: [],
+  problems: [],
+  cleartext: [],
+};
+
+export const someEntry: LogEntrySummary = {
+  index: '5',
+  term: '1',
+  payload: 'sealed',
+  dekId: 17,
+  kind: null,
+  bytes: 90,
+};
+
+export class OperationsDouble implements AdminOperations {
+  healthy = true;
+  /** What every operation but `status` fails with, if set. */
+  failure: unknown;
+  nodeStatus: NodeStatus = someStatus;
+  report: VerifyReport = someReport;
+  /** Every call that could change or cost something. */
+  readonly calls: (readonly [name: string, ...given: unknown[]])[] = [];
+
+  status(): NodeStatus {
+    return this.nodeStatus;
+  }
+
+  async enableEncryption(waves?: readonly (readonly number[])[]): Promise<void> {
+    this.#note('enableEncryption', waves);
+  }
+
+  async rotate(purpose: KeyPurpose): Promise<number> {
+    this.#note('rotate', purpose);
+    return 4_294_967_294;
+  }
+
+  async inspectLog(request: LogRequest): Promise<readonly LogEntrySummary[]> {
+    this.#note('inspectLog', request);
+    return [someEntry];
+  }
+
+  async verify(): Promise<VerifyReport> {
+    this.#note('verify');
+    return this.report;
+  }
+
+  async metrics(): Promise<{ readonly contentType: string; readonly text: string }> {
+    this.#note('metrics');
+    return { contentType: 'text/plain; version=0.0.4', text: 'raftseal_clients 3\n' };
+  }
+
+  #note(name: string, ...given: unknown[]): void {
+    this.calls.push([name, ...given.filter((value) => value !== undefined)]);
+    if (this.failure !== undefined) throw this.failure;
+  }
+}
