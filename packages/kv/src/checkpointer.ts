@@ -135,7 +135,7 @@ export class Checkpointer {
       this.#hurry = true;
       if (this.#running !== undefined) await this.#running;
       if (this.#failure !== undefined) throw this.#failure;
-      if (this.durableIndex >= wanted && !this.#due) break;
+      if (this.durableIndex >= wanted && !this.#unsealed && !this.#rewriteDue) break;
       this.#start();
     }
     this.#hurry = false;

@@ -199,9 +199,13 @@ export class Keyspace {
 
   /** To be called before an entry, or the hash in it, is changed. */
   touch(entry: KeyEntry): void {
-    entry.version = this.index;
     const current = this.#current;
-    if (entry.generation === current.id) return;
+    if (entry.generation !== current.id) this.#enlist(entry, current);
+    entry.version = this.index;
+  }
+
+  /** Puts an entry on the list of the current generation, as it is before its change. */
+  #enlist(entry: KeyEntry, current: Generation): void {
     if (entry.generation === CLEAN) {
       if (entry.bytes !== 0) {
         this.#cacheBytes -= entry.bytes;
