@@ -38,7 +38,7 @@ import { seededRandom } from './random.ts';
 import { wrongArguments } from './replies.ts';
 import type { RowInspection } from './row-table.ts';
 import { SealedStore } from './sealed-store.ts';
-import { readMeta } from './store-meta.ts';
+import { readMeta, type StoreMeta } from './store-meta.ts';
 import { CLEAR_ROWS_TABLE, SEALED_ROWS_TABLE, tables } from './tables.ts';
 
 const MIB = 2 ** 20;
@@ -78,7 +78,7 @@ export class KvStateMachine implements StateMachine<Reply> {
   /**
    * Opens, or makes, the store of a shard; its log is to be replayed from `durableIndex + 1`.
    * @throws RAFTSEAL_KV_SEAL_REQUIRED, RAFTSEAL_KV_STORE_MISMATCH, RAFTSEAL_KV_STORE_VERSION,
-   *   RAFTSEAL_KV_ROW_CORRUPT; RangeError for a bad `mapBytes`.
+   *   RAFTSEAL_KV_ROW_CORRUPT, RAFTSEAL_KV_ROW_FORGED; RangeError for a bad `mapBytes`.
    */
   static async open(options: KvOptions): Promise<KvStateMachine> {
     const { directory, shardId, seal } = options;
@@ -91,6 +91,7 @@ export class KvStateMachine implements StateMachine<Reply> {
     try {
       const meta = readMeta({ environment, shardId }, seal);
       const cleartext = new LmdbStore(environment);
+      checkNothingAdded(meta, cleartext);
       const sealing = sealingOf({ environment, cleartext, shardId }, seal);
       const keyspace = new Keyspace({
         store: sealing.store,
@@ -390,6 +391,19 @@ function sealingOf(
   const { environment, cleartext: inner, shardId } = parts;
   if (seal === 'cleartext') return { seal, store: inner };
   return { seal, store: new SealedStore({ environment, inner, seal, shardId }) };
+}
+
+/**
+ * Once every row is sealed, the sealed meta row says so: a row in the clear that turns up later was
+ * put there by somebody else.
+ */
+function checkNothingAdded(meta: StoreMeta, cleartext: LmdbStore): void {
+  if (meta.name !== 'sealed' || meta.cleartextLeft || cleartext.rowCount === 0) return;
+  throw fatalError(
+    'RAFTSEAL_KV_ROW_FORGED',
+    `the store was expected to hold sealed rows only, and holds ${cleartext.rowCount} in the ` +
+      'clear: they were added by something other than this node; restore the whole data directory',
+  );
 }
 
 /** What ends the shard when it happens in `apply`. */

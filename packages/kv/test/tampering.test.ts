@@ -37,6 +37,24 @@ const rowOf = (key: string): Buffer => seal.rowKey(3, Buffer.from(key));
 const isCorrupt = (reply: Reply): boolean =>
   JSON.stringify(reply).includes('"error","text":"RAFTSEAL_KV_ROW_CORRUPT ');
 
+describe('a store whose rows are all sealed', () => {
+  it('invariant 7: is not opened with a row in the clear that somebody added', async () => {
+    const other = await TestShard.open({ seal: 'cleartext' });
+    shards.push(other);
+    other.line('set one forged');
+    await other.machine.close();
+    const forged = await withTable(other.options.directory, 'clear', (table) => table.rows());
+    const shard = await closedShard();
+    await withTable(shard.options.directory, 'clear', (table) => {
+      for (const { key, value } of forged) table.put(key, value);
+    });
+    expect(forged).toHaveLength(1);
+    await expect(KvStateMachine.open(shard.options)).rejects.toMatchObject({
+      code: 'RAFTSEAL_KV_ROW_FORGED',
+    });
+  });
+});
+
 describe('a sealed row that was tampered with', () => {
   it('invariant 6: opens to an error wherever a bit is flipped in it', async () => {
     const shard = await closedShard();

@@ -14,7 +14,7 @@ const known: readonly (readonly [RegExp, FileReport['content']])[] = [
   [/^keys\/writers\/(data|lock)\.mdb$/, 'writer registry'],
   [/^log\/[0-9a-f]+\.seg(\.new)?$/, 'log segment'],
   [/^log\/lock$/, 'no user data'],
-  [/^shards\/\d+\/store\/[a-z.]+$/, 'store'],
+  [/^shards\/\d+\/store\/(copy\/)?[a-z.]+$/, 'store'],
 ];
 
 /** @param path of the data directory */

@@ -19,6 +19,8 @@ export interface LogReport {
 export interface StoreReport {
   readonly shardId: number;
   readonly cleartextRows: number;
+  /** Free pages of the file may hold what was once in the clear, until the file is made anew. */
+  readonly cleartextInFreePages: boolean;
   /** Rows by the DEK that sealed them; every one of them opened. */
   readonly sealed: Readonly<Record<number, number>>;
 }

@@ -32,5 +32,11 @@ export async function walkStore(shardId: number, kv: KvStateMachine): Promise<St
     rows++;
     if (rows % ROWS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
   }
-  return { store: { shardId, cleartextRows, sealed: Object.fromEntries(sealed) }, problems };
+  const store = {
+    shardId,
+    cleartextRows,
+    cleartextInFreePages: kv.statistics().cleartextLeft,
+    sealed: Object.fromEntries(sealed),
+  };
+  return { store, problems };
 }

@@ -64,5 +64,8 @@ function cleartextLines(
   const rows = stores
     .filter(({ cleartextRows }) => cleartextRows > 0)
     .map(({ shardId, cleartextRows }) => `store of shard ${shardId}: ${cleartextRows} rows`);
-  return [...entries, ...rows];
+  const pages = stores
+    .filter(({ cleartextInFreePages }) => cleartextInFreePages)
+    .map(({ shardId }) => `store of shard ${shardId}: free pages of its file, perhaps`);
+  return [...entries, ...rows, ...pages];
 }
