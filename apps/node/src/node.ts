@@ -26,7 +26,7 @@ import { adminServer } from './admin/server.ts';
 import { readOrMakeToken, readToken } from './admin/token.ts';
 import { checkConfig, type NodeConfig } from './config.ts';
 import { CutoverCoordinator } from './cutover-coordinator.ts';
-import { type DataDirectory, openDataDirectory } from './data-directory.ts';
+import { type DataDirectory, openDataDirectory, readIdentity } from './data-directory.ts';
 import { infoSection } from './info-section.ts';
 import { kekFromUri } from './kek-from-uri.ts';
 import { KeyOperations } from './key-operations.ts';
@@ -89,6 +89,7 @@ export async function verifyStoppedNode(
   config: FoundationsConfig,
   log: Logger,
 ): Promise<VerifyReport> {
+  if ((await readIdentity(config.dataPath)) === undefined) throw noDataDirectory(config.dataPath);
   const teardown = new Teardown();
   try {
     return await verifyNode(await openFoundations(config, log, teardown));
@@ -399,6 +400,13 @@ export class Node implements AdminOperations {
     assert(shard, `shard ${shardId} exists`);
     return shard;
   }
+}
+
+function noDataDirectory(path: string): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_NODE_DATA_DIR',
+    `expected the data directory of a node at ${path}, found none: --data says where it is`,
+  );
 }
 
 /** Entries that the store has seen are gone: the log was deleted, or is an older copy. */

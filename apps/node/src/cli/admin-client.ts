@@ -44,7 +44,7 @@ export class AdminClient {
       );
     }
     const reply: unknown = await response.json().catch(() => undefined);
-    if (response.ok) return reply as T;
+    if (response.ok && typeof reply === 'object' && reply !== null) return reply as T;
     throw errorOf(reply, response.status);
   }
 }
@@ -52,7 +52,7 @@ export class AdminClient {
 function errorOf(reply: unknown, status: number): RaftsealError {
   if (typeof reply === 'object' && reply !== null && 'code' in reply && 'message' in reply) {
     const { code, message } = reply;
-    if (typeof code === 'string' && code in errorCodes) {
+    if (typeof code === 'string' && Object.hasOwn(errorCodes, code)) {
       return new RaftsealError(code as ErrorCode, String(message));
     }
   }

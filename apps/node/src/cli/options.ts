@@ -27,8 +27,9 @@ export function byteSize(name: string): (text: string) => number {
   const unitBytes: Readonly<Record<string, number>> = { '': 1, k: 2 ** 10, m: 2 ** 20, g: 2 ** 30 };
   return (text) => {
     const match = /^(\d{1,12})([kmg]?)b?$/i.exec(text);
-    const factor = unitBytes[match?.[2]?.toLowerCase() ?? 'none'];
-    if (match && factor !== undefined) return Number(match[1]) * factor;
+    const factor = unitBytes[match?.[2]?.toLowerCase() ?? 'none'] ?? Number.NaN;
+    const bytes = Number(match?.[1]) * factor;
+    if (Number.isSafeInteger(bytes)) return bytes;
     throw optionError(`--${name}: expected a size such as 268435456 or 256m, found "${text}"`);
   };
 }

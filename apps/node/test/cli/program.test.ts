@@ -1,0 +1,59 @@
+import type { Command } from 'commander';
+import { describe, expect, it } from 'vitest';
+import { program } from '../../src/cli/program.ts';
+import { version } from '../../src/version.ts';
+import { runCommand } from './command-run.ts';
+
+/** The words of every command that does something. */
+function commandLines(command: Command, words: readonly string[] = []): (readonly string[])[] {
+  if (command.commands.length === 0) return [words];
+  return command.commands.flatMap((sub) => commandLines(sub, [...words, sub.name()]));
+}
+
+const lines = commandLines(program()).map((words) => words.join(' '));
+
+describe('the command line', () => {
+  it('has these commands', () => {
+    expect(new Set(lines)).toEqual(
+      new Set([
+        'start',
+        'status',
+        'encryption enable',
+        'rotate-dek',
+        'log inspect',
+        'verify',
+        'sidecar inspect',
+        'kek create',
+      ]),
+    );
+  });
+
+  it.each(lines)('%s refuses an option it does not know with exit status 2', async (line) => {
+    const required = line === 'rotate-dek' ? ['--purpose', 'raft'] : [];
+    const end = await runCommand([...line.split(' '), ...required, '--no-such-option']);
+    expect(end.exitCode).toBe(2);
+    expect(end.stderr).toContain("unknown option '--no-such-option'");
+    expect(end.stderr).toContain('--help');
+    expect(end.stdout).toBe('');
+  });
+
+  it.each(lines)('%s describes itself and its options with exit status 0', async (line) => {
+    const end = await runCommand([...line.split(' '), '--help']);
+    expect(end).toMatchObject({ exitCode: 0, stderr: '' });
+    expect(end.stdout).toContain(`Usage: raftseal ${line}`);
+  });
+
+  it.each([['no-such-command'], ['encryption', 'no-such'], ['rotate-dek'], ['kek', 'create']])(
+    'refuses %s %s with exit status 2',
+    async (...words) => {
+      const end = await runCommand(words);
+      expect(end).toMatchObject({ exitCode: 2, stdout: '' });
+      expect(end.stderr).toMatch(/^error: /);
+    },
+  );
+
+  it('says its version', async () => {
+    const end = await runCommand(['--version']);
+    expect(end).toEqual({ exitCode: 0, stdout: `${version}\n`, stderr: '' });
+  });
+});
