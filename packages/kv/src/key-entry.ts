@@ -20,7 +20,7 @@ export const STORED_PRESENT = 2;
 export const STORED_EXPIRING = 3;
 
 /** What one entry costs beside key and value, about: the object and its place in the map. */
-const ENTRY_OVERHEAD_BYTES = 160;
+const ENTRY_OVERHEAD_BYTES = 200;
 
 export class KeyEntry {
   readonly key: ByteString;

@@ -20,11 +20,13 @@ import {
   storeThread,
   type TableDefinition,
 } from './store-thread.ts';
-import { type Chunk, WriteBatch } from './write-batch.ts';
+import { CHUNK_BYTES, WriteBatch } from './write-batch.ts';
 
 const MAP_BYTES_MIN = 1 << 20;
 const MAP_BYTES_MAX = 2 ** 46;
 const COMMIT_TIMEOUT_MS = 120_000;
+/** Buffers of written chunks that wait for the next batch. */
+const BUFFERS_KEPT_MAX = 16;
 
 export interface ConnectionOptions {
   /** A directory that exists. */
@@ -53,6 +55,7 @@ export class LmdbConnection {
   readonly #tables: readonly Database<Buffer, Buffer>[];
   readonly #thread: Worker;
   readonly #counts: number[];
+  readonly #buffers: ArrayBuffer[] = [];
   #waiter: Waiter | undefined;
   #failure: RaftsealError | undefined;
   #closed = false;
@@ -126,7 +129,10 @@ export class LmdbConnection {
 
   /** A batch whose chunks go to the thread as they fill; `commit` writes them. */
   startBatch(): WriteBatch {
-    return new WriteBatch((chunk: Chunk) => this.#send({ kind: 'chunk', chunk }, [chunk.buffer]));
+    return new WriteBatch({
+      allocate: () => this.#buffers.pop() ?? new ArrayBuffer(CHUNK_BYTES),
+      filled: (chunk) => this.#send({ kind: 'chunk', chunk }, [chunk.buffer]),
+    });
   }
 
   /**
@@ -139,6 +145,10 @@ export class LmdbConnection {
     response.counts.forEach((count, table) => {
       this.#counts[table] = count;
     });
+    for (const buffer of response.buffers) {
+      if (this.#buffers.length === BUFFERS_KEPT_MAX) break;
+      if (buffer.byteLength === CHUNK_BYTES) this.#buffers.push(buffer);
+    }
     // The read transaction of this turn began before the commit.
     this.#database.resetReadTxn();
   }

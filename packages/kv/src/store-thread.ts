@@ -33,8 +33,12 @@ export type StoreRequest =
 
 export type StoreResponse =
   | { readonly kind: 'opened' }
-  /** `counts` are the rows of each table. */
-  | { readonly kind: 'committed'; readonly counts: readonly number[] }
+  /** `counts` are the rows of each table; the chunks' buffers come back to be used again. */
+  | {
+      readonly kind: 'committed';
+      readonly counts: readonly number[];
+      readonly buffers: readonly ArrayBuffer[];
+    }
   | { readonly kind: 'copied'; readonly problem: string | undefined }
   | { readonly kind: 'failed'; readonly message: string };
 
@@ -53,7 +57,7 @@ export function storeThread(require: NodeJS.Require): void {
       encoding: 'binary',
     }),
   );
-  let chunks: Buffer[] = [];
+  let chunks: Buffer<ArrayBuffer>[] = [];
   let failed = false;
 
   /** The offsets of a table's puts and deletes: `chunk * 2 ** 32 + offset`. */
@@ -110,7 +114,6 @@ export function storeThread(require: NodeJS.Require): void {
         for (const position of orders[number] ?? []) write(table, list[position % 2 ** 26] ?? 0);
       });
     });
-    chunks = [];
     return tables.map((table) => (table.getStats() as { entryCount: number }).entryCount);
   };
 
@@ -135,7 +138,10 @@ export function storeThread(require: NodeJS.Require): void {
         const { buffer, byteOffset, length } = request.chunk;
         chunks.push(Buffer.from(buffer, byteOffset, length));
       } else if (request.kind === 'commit') {
-        answer({ kind: 'committed', counts: commit() });
+        const counts = commit();
+        const buffers = chunks.map((chunk) => chunk.buffer);
+        chunks = [];
+        parentPort.postMessage({ kind: 'committed', counts, buffers }, buffers);
       } else {
         environment.backup(request.path, true).then(
           () => answer({ kind: 'copied', problem: undefined }),

@@ -16,19 +16,26 @@ export const OPERATION_DELETE = 2;
 export const OPERATION_CLEAR = 3;
 export const OPERATION_HEADER_BYTES = 8;
 
-const CHUNK_BYTES = 1 << 20;
+/** Size of every chunk but those for larger values. */
+export const CHUNK_BYTES: number = 1 << 20;
 
 /** A filled chunk; its buffer is its own, so that it can be transferred. */
 export type Chunk = Uint8Array<ArrayBuffer>;
 
+export interface ChunkFlow {
+  /** A buffer of CHUNK_BYTES. */
+  readonly allocate: () => ArrayBuffer;
+  /** Is given each chunk as soon as it is full, to keep. */
+  readonly filled: (chunk: Chunk) => void;
+}
+
 export class WriteBatch {
-  readonly #onChunk: (chunk: Chunk) => void;
+  readonly #flow: ChunkFlow;
   #chunk: Buffer<ArrayBuffer> | undefined;
   #used = 0;
 
-  /** @param onChunk is given each chunk as soon as it is full, to keep. */
-  constructor(onChunk: (chunk: Chunk) => void) {
-    this.#onChunk = onChunk;
+  constructor(flow: ChunkFlow) {
+    this.#flow = flow;
   }
 
   /** @param parts are written one after the other as the value. */
@@ -50,7 +57,7 @@ export class WriteBatch {
 
   /** Hands over the last chunk. */
   finish(): void {
-    if (this.#chunk !== undefined) this.#onChunk(this.#chunk.subarray(0, this.#used));
+    if (this.#chunk !== undefined) this.#flow.filled(this.#chunk.subarray(0, this.#used));
     this.#chunk = undefined;
   }
 
@@ -59,7 +66,8 @@ export class WriteBatch {
     const need = OPERATION_HEADER_BYTES + key.length + valueBytes;
     if (this.#chunk !== undefined && this.#used + need > this.#chunk.length) this.finish();
     if (this.#chunk === undefined) {
-      this.#chunk = Buffer.from(new ArrayBuffer(Math.max(CHUNK_BYTES, need)));
+      const large = need > CHUNK_BYTES;
+      this.#chunk = Buffer.from(large ? new ArrayBuffer(need) : this.#flow.allocate());
       this.#used = 0;
     }
     const chunk = this.#chunk;
