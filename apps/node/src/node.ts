@@ -325,6 +325,8 @@ export class Node implements AdminOperations {
       return;
     }
     if (keys.state.clusterId) await this.#operations.registerWriter();
+    // A cutover that was under way when the node went down goes on.
+    this.#coordinator.consider();
     if (config.encryption === 'on') {
       await this.#operations.enableEncryption();
       await this.#until(({ group }) => group.wrap.kind === 'sealed');
