@@ -100,25 +100,20 @@ export function adminApp({ operations, token, onInternalError }: AdminServerPart
     if (!known) onInternalError(error);
     const code: ErrorCode = known ? error.code : 'RAFTSEAL_NODE_INTERNAL';
     const message = known ? error.message : 'unexpected failure: see the log of the node';
-    return c.json({ code, message }, statusOf(code));
+    return c.json({ code, message }, statuses[code] ?? statusOfRefusal);
   });
   return app;
 }
 
-function statusOf(code: ErrorCode): ContentfulStatusCode {
-  switch (code) {
-    case 'RAFTSEAL_NODE_UNAUTHORIZED':
-      return 401;
-    case 'RAFTSEAL_NODE_BAD_REQUEST':
-      return 400;
-    case 'RAFTSEAL_NODE_NOT_FOUND':
-      return 404;
-    case 'RAFTSEAL_NODE_INTERNAL':
-      return 500;
-    default:
-      return 409;
-  }
-}
+/** Any other refusal is one of the state that the node is in. */
+const statusOfRefusal = 409;
+
+const statuses: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
+  RAFTSEAL_NODE_UNAUTHORIZED: 401,
+  RAFTSEAL_NODE_BAD_REQUEST: 400,
+  RAFTSEAL_NODE_NOT_FOUND: 404,
+  RAFTSEAL_NODE_INTERNAL: 500,
+};
 
 /** Compares digests, so that neither content nor length of the token shows in the time taken. */
 function isAuthorized(header: string | undefined, token: string): boolean {

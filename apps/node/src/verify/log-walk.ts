@@ -1,5 +1,4 @@
 /** Walks the logs: what each entry is, whether it is where the index rule wants it, and opens. */
-import type { RaftSeal } from '@raftseal/envelope';
 import { codeOf, type RaftEngine } from '@raftseal/interface';
 import { inspectEmbeddedLog, type LogFinding } from '@raftseal/raft-engine-embedded';
 import {
@@ -67,9 +66,18 @@ export interface LogWalk {
 export interface LogWalkRequest {
   readonly directory: string;
   readonly shardIds: readonly number[];
-  readonly cutoverIndex: ReadonlyMap<number, bigint>;
-  /** Undefined where no key was ever made: then nothing can be sealed. */
-  readonly raftSeal: RaftSeal | undefined;
+  /**
+   * Asked for each entry: the shards of a running node may be cut over meanwhile, and a cutover is
+   * recorded before anything above it is sealed.
+   */
+  readonly cutoverIndexOf: (shardId: number) => bigint | undefined;
+  /** Opens an envelope above a cutover, or throws a coded error. */
+  readonly open: (place: EntryPlace, envelope: Uint8Array) => unknown;
+}
+
+export interface EntryPlace {
+  readonly shardId: number;
+  readonly index: bigint;
 }
 
 /** Reads every record of every segment, truncated entries that are still on disk included. */
@@ -102,7 +110,7 @@ class Walk {
       const tally = this.#tally(shardId);
       return {
         shardId,
-        cutoverIndex: this.#request.cutoverIndex.get(shardId)?.toString() ?? null,
+        cutoverIndex: this.#request.cutoverIndexOf(shardId)?.toString() ?? null,
         firstIndex: tally.first?.toString() ?? null,
         lastIndex: tally.last?.toString() ?? null,
         cleartextData: tally.cleartextData,
@@ -114,7 +122,13 @@ class Walk {
   }
 
   #entry({ shardId, index, payload }: LogFinding & { kind: 'entry' }, where: string): void {
-    const cutoverIndex = this.#request.cutoverIndex.get(shardId);
+    if (!this.#request.shardIds.includes(shardId)) {
+      this.#problems.push(
+        `entry ${index} of shard ${shardId} (${where}): the node has no such shard`,
+      );
+      return;
+    }
+    const cutoverIndex = this.#request.cutoverIndexOf(shardId);
     const aboveCutover = cutoverIndex !== undefined && index > cutoverIndex;
     const summary = payloadSummary(payload);
     const tally = this.#tally(shardId);
@@ -130,10 +144,10 @@ class Walk {
     else this.#open({ shardId, index }, payload, named);
   }
 
-  #open(place: { shardId: number; index: bigint }, payload: Buffer, named: string): void {
+  #open(place: EntryPlace, payload: Buffer, named: string): void {
     const { sealed } = this.#tally(place.shardId);
     try {
-      this.#request.raftSeal?.open(place, payload.subarray(TAG_BYTES));
+      this.#request.open(place, payload.subarray(TAG_BYTES));
       const dekId = payload.readUInt32BE(TAG_BYTES + DEK_ID_OFFSET);
       sealed.set(dekId, (sealed.get(dekId) ?? 0) + 1);
     } catch (error) {

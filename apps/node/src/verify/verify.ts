@@ -17,7 +17,6 @@ export interface VerifyParts {
 }
 
 export async function verifyNode({ directory, keys, shards }: VerifyParts): Promise<VerifyReport> {
-  const { state } = keys;
   const problems: string[] = [];
   const stores: StoreReport[] = [];
   for (const { shardId, kv } of shards) {
@@ -30,8 +29,8 @@ export async function verifyNode({ directory, keys, shards }: VerifyParts): Prom
     const log = await walkLog({
       directory: directory.logPath,
       shardIds: shards.map(({ shardId }) => shardId),
-      cutoverIndex: state.cutoverIndex,
-      raftSeal: state.clusterId ? keys.raftSeal : undefined,
+      cutoverIndexOf: (shardId) => keys.state.cutoverIndex.get(shardId),
+      open: (place, envelope) => keys.raftSeal.open(place, envelope),
     });
     problems.push(...log.problems);
     const files = await walkFiles(directory.path);

@@ -40,7 +40,7 @@ export interface ServedNode {
   readonly operations: OperationsDouble;
   /** The options that lead a command to the node. */
   readonly address: readonly string[];
-  run(args: readonly string[]): Promise<CommandEnd>;
+  readonly run: (args: readonly string[]) => Promise<CommandEnd>;
 }
 
 /** An admin API over operations that a test controls. */

@@ -182,7 +182,7 @@ describe('raftseal verify', () => {
         sealed: {},
       },
     ],
-    stores: [{ shardId: 0, cleartextRows: 0, sealed: { 19: 7 } }],
+    stores: [{ shardId: 0, cleartextRows: 0, cleartextInFreePages: false, sealed: { 19: 7 } }],
     files: [{ path: 'core.123', bytes: 5, content: 'unknown' }],
     problems: ['core.123: not a file of raftseal'],
     cleartext: ['log of shard 0: 1 data entries in the clear (at or below 3)'],
