@@ -244,6 +244,7 @@ export class Checkpointer {
       return;
     }
     this.cleartextLeft = false;
+    if (sealing.seal !== 'cleartext') sealing.store.refuseCleartext();
     await this.#commit(environment.startBatch(), sealing, this.durableIndex);
   }
 

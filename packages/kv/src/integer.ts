@@ -33,6 +33,12 @@ export function parseInteger(text: ByteString): number | bigint | undefined {
   return value < INT64_MIN || value > INT64_MAX ? undefined : value;
 }
 
+/** An integer as a reply has it: a number where it is safe. */
+export function integerReply(value: number | bigint): number | bigint {
+  const number = Number(value);
+  return Number.isSafeInteger(number) ? number : value;
+}
+
 /** As {@link parseInteger}, always as a bigint. */
 export function parseInt64(text: ByteString): bigint | undefined {
   const value = parseInteger(text);

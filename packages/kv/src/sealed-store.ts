@@ -45,6 +45,7 @@ export interface SealedStoreOptions {
 export class SealedStore implements Store {
   readonly #inner: LmdbStore;
   readonly #table: RowTable;
+  #sealedOnly = false;
 
   constructor(options: SealedStoreOptions) {
     this.#inner = options.inner;
@@ -57,7 +58,12 @@ export class SealedStore implements Store {
   }
 
   get rowCount(): number {
-    return this.#table.count + this.#inner.rowCount;
+    return this.#table.count + (this.#mixed ? this.#inner.rowCount : 0);
+  }
+
+  /** One way: from now on a row in the clear is not looked at, whoever put it there. */
+  refuseCleartext(): void {
+    this.#sealedOnly = true;
   }
 
   read(key: ByteString): KeyRecord | undefined {
@@ -132,8 +138,8 @@ export class SealedStore implements Store {
     return { moved, next: page.next?.position };
   }
 
-  /** Whether there are rows in the clear still. */
+  /** Whether there are rows in the clear still that this node has written. */
   get #mixed(): boolean {
-    return this.#inner.rowCount > 0;
+    return !this.#sealedOnly && this.#inner.rowCount > 0;
   }
 }

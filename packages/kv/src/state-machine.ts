@@ -106,7 +106,10 @@ export class KvStateMachine implements StateMachine<Reply> {
       );
       // A store that was in the clear when it was last open, or left half sealed.
       const unsealed = meta.name === 'clear' || cleartext.rowCount > 0;
-      if (sealing.seal !== 'cleartext' && unsealed) checkpointer.reseal(sealing);
+      if (sealing.seal !== 'cleartext') {
+        if (unsealed) checkpointer.reseal(sealing);
+        else if (!meta.cleartextLeft) sealing.store.refuseCleartext();
+      }
       return new KvStateMachine({ shardId, environment, cleartext, keyspace, checkpointer });
     } catch (error) {
       await environment.close();

@@ -139,19 +139,16 @@ describe('a checkpoint', () => {
     expect(shard.machine.pressure).toBe(0);
   });
 
-  it('keeps the event loop free while it is gathered', async () => {
+  it('leaves the event loop to others, again and again, while it is gathered', async () => {
     const shard = await openShard({ seal: rowSeal(), checkpointIdleMs: 100 });
     countUp(shard, 0, 1);
-    let longestMs = 0;
-    let last = performance.now();
-    await until(() => {
-      const now = performance.now();
-      if (shard.machine.statistics().checkpoints === 0) longestMs = Math.max(longestMs, now - last);
-      last = now;
-      return shard.machine.durableIndex === 1n;
-    });
-    // Slices are 0.5 ms; the rest is the timer of `until` and a machine that does other things.
-    expect(longestMs).toBeLessThan(60);
+    let turns = 0;
+    while (shard.machine.durableIndex === 0n) {
+      if (shard.machine.statistics().checkpoints === 0) turns++;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    // Sealing one row takes microseconds, a slice half a millisecond.
+    expect(turns).toBeGreaterThan(15);
   });
 });
 

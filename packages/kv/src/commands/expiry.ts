@@ -69,7 +69,9 @@ function timeCommand(answer: (entry: KeyEntry, nowMs: number) => number): Handle
   return (keyspace, args) => {
     const entry = keyspace.find(at(args, 1));
     if (entry === undefined) return -2;
-    return entry.expireAtMs === NO_EXPIRY ? -1 : answer(entry, keyspace.nowMs);
+    if (entry.expireAtMs === NO_EXPIRY) return -1;
+    const time = answer(entry, keyspace.nowMs);
+    return Number.isSafeInteger(time) ? time : BigInt(time);
   };
 }
 

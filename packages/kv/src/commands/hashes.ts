@@ -1,7 +1,7 @@
 /** Hashes: reading and setting fields. */
 import { type ByteString, errorReply, okReply, type Reply } from '@raftseal/interface';
 import { HashValue } from '../hash-value.ts';
-import { INT64_MAX, INT64_MIN, parseInt64 } from '../integer.ts';
+import { INT64_MAX, INT64_MIN, integerReply, parseInt64 } from '../integer.ts';
 import { NO_EXPIRY } from '../key-entry.ts';
 import type { Keyspace } from '../keyspace.ts';
 import { addLongDouble, formatLongDouble, parseLongDouble } from '../long-double.ts';
@@ -99,7 +99,7 @@ const hincrby: Handler = (keyspace, args) => {
   const sum = old + by;
   if (sum > INT64_MAX || sum < INT64_MIN) return incrementOverflow;
   edit(keyspace, key, (hash) => hash.set(field, sum.toString()));
-  return sum;
+  return integerReply(sum);
 };
 
 const hincrbyfloat: Handler = (keyspace, args) => {

@@ -1,6 +1,13 @@
 /** Commands that read and change parts of strings, and numbers in strings. */
 import { type ByteString, errorReply } from '@raftseal/interface';
-import { INT64_MAX, INT64_MIN, parseInt64, parseInteger, parsePosition } from '../integer.ts';
+import {
+  INT64_MAX,
+  INT64_MIN,
+  integerReply,
+  parseInt64,
+  parseInteger,
+  parsePosition,
+} from '../integer.ts';
 import { NO_EXPIRY } from '../key-entry.ts';
 import type { Keyspace } from '../keyspace.ts';
 import { addLongDouble, formatLongDouble, parseLongDouble } from '../long-double.ts';
@@ -109,7 +116,7 @@ function increment(keyspace: Keyspace, key: ByteString, by: number | bigint): Re
   }
   if (entry === undefined) keyspace.set(key, sum.toString(), NO_EXPIRY);
   else keyspace.replace(entry, sum.toString());
-  return sum;
+  return integerReply(sum);
 }
 
 const incrby: Handler = (keyspace, args) => {
