@@ -459,8 +459,7 @@ export class ShardGroup<Result> {
   }
 
   #commandSizeRefusal(command: Uint8Array): RaftsealError | undefined {
-    const alone = this.#bodyBytesMax - DATA_HEADER_BYTES;
-    const max = Math.min(alone, this.#queueBytesMax) - COMMAND_HEADER_BYTES;
+    const max = this.#bodyBytesMax - DATA_HEADER_BYTES - COMMAND_HEADER_BYTES;
     const found = command.length;
     return found > max ? this.#errors.tooLarge('a command', { max, found }) : undefined;
   }

@@ -80,6 +80,14 @@ describe('the proposal queue', () => {
     expect(add(queue, 'd')).toEqual([true]);
   });
 
+  it('takes a command above its bound while it is empty, and nothing beside it', () => {
+    const queue = queueOf({ queueBytesMax: 10 });
+    expect(add(queue, 'L'.repeat(20), 'a')).toEqual([true, false]);
+    expect(queue.bytes).toBe(20 + COMMAND_HEADER_BYTES);
+    queue.take();
+    expect(add(queue, 'a')).toEqual([true]);
+  });
+
   it('copies what it is given', () => {
     const queue = queueOf();
     const command = Buffer.from('mine');
