@@ -99,10 +99,8 @@ describe('the command table', () => {
       const { name, arity, firstKey, lastKey, keyStep } = spec;
       expect([`$${name}`, `:${arity}`]).toEqual(info.slice(0, 2));
       expect([`:${firstKey}`, `:${lastKey}`, `:${keyStep}`], name).toEqual(info.slice(3, 6));
-      expect(
-        [...spec.flags].sort().map((flag) => `+${flag}`),
-        name,
-      ).toEqual([...(info[2] ?? [])].sort());
+      const flags = new Set(spec.flags.map((flag) => `+${flag}`));
+      expect({ name, flags }).toEqual({ name, flags: new Set(info[2]) });
     }
   });
 
