@@ -261,7 +261,7 @@ export class SimulatedEngine implements RaftEngine, Replica {
     if (node.isolated || (believesToLead && fault === 'ambiguousLost')) {
       transit.decided = believesToLead ? lostContact : knownFormer;
     } else if (believesToLead && fault === 'ambiguousLate') {
-      this.#late.push({ ...transit.request, payload: transit.request.payload.slice() });
+      this.#late.push({ ...transit.request, payload: new Uint8Array(transit.request.payload) });
       transit.decided = lostContact;
     } else {
       const outcome = shard.put(this, transit.request);

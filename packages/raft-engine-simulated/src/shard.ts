@@ -59,7 +59,7 @@ export class Shard {
   slice(from: bigint, through: bigint): LogEntry[] {
     return this.#entries
       .slice(Number(from - 1n), Number(through))
-      .map((entry) => ({ ...entry, payload: entry.payload.slice() }));
+      .map((entry) => ({ ...entry, payload: new Uint8Array(entry.payload) }));
   }
 
   /** Puts one entry in its place, or refuses it: the fence of the port. */
@@ -74,7 +74,7 @@ export class Shard {
       return { outcome: 'fenced', reason: `the next index is ${expected}, not ${request.index}` };
     }
     const { term, payload } = request;
-    this.#entries.push({ index: expected, term, payload: payload.slice() });
+    this.#entries.push({ index: expected, term, payload: new Uint8Array(payload) });
     this.#changed();
     return { outcome: 'done' };
   }

@@ -3,7 +3,7 @@ import { RaftsealError } from '@raftseal/interface';
 import { type SimulatedCluster, simulatedCluster } from '@raftseal/raft-engine-simulated';
 import { afterEach, describe, expect, it } from 'vitest';
 import { TAG_CLEARTEXT, TAG_SEALED } from '../src/index.ts';
-import { guardedEngine, plainEngine } from './guarded-engine.ts';
+import { guardedEngine } from './guarded-engine.ts';
 import { Replica, type ReplicaOptions, refusalOf, settle, tagsOf, until } from './replica.ts';
 
 const a = { nodeId: 'a', shardId: 0 };
@@ -77,7 +77,7 @@ describe('an append that is done', () => {
 
   it('reuses the buffer of a payload only after the append has ended', async () => {
     cluster = simulatedCluster({ nodes: ['a'], shards: [0], appendsInFlightMax: 3 });
-    const guarded = guardedEngine(plainEngine(cluster.engine('a', 0)));
+    const guarded = guardedEngine(cluster.engine('a', 0));
     const options = { appendsInFlightMax: 3, batchBytesMax: 64, parts: { engine: guarded.engine } };
     const group = await new Replica(cluster, options).lead();
     for (let round = 0; round < 12; round++) {

@@ -1,19 +1,6 @@
 /** Engines over an engine, for tests. */
 import type { AppendOutcome, AppendRequest, RaftEngine } from '@raftseal/interface';
 
-/**
- * Hands payloads on as plain `Uint8Array`s, whose `slice` copies: that of a Buffer is a view, and
- * the simulated log would change with the buffer.
- */
-export function plainEngine(inner: RaftEngine): RaftEngine {
-  return withAppend(inner, ({ payload, ...request }) =>
-    inner.append({
-      ...request,
-      payload: new Uint8Array(payload.buffer, payload.byteOffset, payload.byteLength),
-    }),
-  );
-}
-
 export interface GuardedEngine {
   readonly engine: RaftEngine;
   /** Indexes of the entries whose payload was written into while the append was under way. */

@@ -8,7 +8,6 @@ import {
   type ShardGroupParts,
   type ShardGroupState,
 } from '../src/index.ts';
-import { plainEngine } from './guarded-engine.ts';
 import { type Appended, ListDisk, ListMachine } from './list-machine.ts';
 import { KeysDisk, ShardKeys } from './shard-keys.ts';
 
@@ -43,7 +42,7 @@ export class Replica {
     const { nodeId = 'a', writerId = 1, disk = new ReplicaDisk(), shardId = 0 } = options;
     const { onNonce, clock, parts, ...groupOptions } = options;
     this.nodeId = nodeId;
-    this.engine = plainEngine(cluster.engine(nodeId, shardId));
+    this.engine = cluster.engine(nodeId, shardId);
     this.machine = new ListMachine(disk.list);
     this.keys = new ShardKeys({
       shardId,

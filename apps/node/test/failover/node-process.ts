@@ -170,15 +170,11 @@ export class NodeProcess {
     return group;
   }
 
-  /** Payloads go on as plain arrays, whose `slice` copies, as that of a Buffer does not. */
   #engine(inner: RaftEngine, shardId: number): RaftEngine {
-    const append = (request: AppendRequest): Promise<AppendOutcome> => {
-      const { buffer, byteOffset, byteLength } = request.payload;
-      const plain = { ...request, payload: new Uint8Array(buffer, byteOffset, byteLength) };
-      return isMarker(plain.payload)
-        ? this.#appendMarker(inner, plain, shardId)
-        : inner.append(plain);
-    };
+    const append = (request: AppendRequest): Promise<AppendOutcome> =>
+      isMarker(request.payload)
+        ? this.#appendMarker(inner, request, shardId)
+        : inner.append(request);
     return {
       append,
       limits: inner.limits,

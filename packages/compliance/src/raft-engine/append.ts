@@ -132,10 +132,15 @@ function payloadScenarios(scenario: Scenario): void {
 
   scenario('the log does not change with a buffer reused after its append', async (_, engine) => {
     const leadership = await engine.elect();
-    const payload = payloadOf(1n);
-    await appendDone(engine, leadership, 1n, payload);
-    payload.fill(0xff);
-    assertEntries(await readAll(engine, 1n), 1n, 1n);
+    // A Buffer too: its `slice` is a view, where that of any other Uint8Array is a copy.
+    for (const [index, payload] of [
+      [1n, payloadOf(1n)],
+      [2n, Buffer.from(payloadOf(2n))],
+    ] as const) {
+      await appendDone(engine, leadership, index, payload);
+      payload.fill(0xff);
+    }
+    assertEntries(await readAll(engine, 1n), 1n, 2n);
   });
 
   scenario('an entry read is the receiver’s to keep', async (_, engine) => {

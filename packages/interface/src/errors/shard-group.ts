@@ -3,7 +3,7 @@ export const shardGroupErrors = {
   RAFTSEAL_SHARD_GROUP_NOT_LEADER: 'This node does not lead the shard; nothing was appended.',
   RAFTSEAL_SHARD_GROUP_OVERLOADED: 'The bounded queue of proposals is full; nothing was appended.',
   RAFTSEAL_SHARD_GROUP_OUTCOME_UNKNOWN:
-    'Leadership was lost while an append was under way; it may or may not be in the log.',
+    'An append ended without an answer; it may or may not be in the log.',
   RAFTSEAL_SHARD_GROUP_COMMAND_TOO_LARGE: 'A command exceeds what one log entry can carry.',
   RAFTSEAL_SHARD_GROUP_HALTED: 'The shard stopped applying after a fatal error and serves nothing.',
   RAFTSEAL_SHARD_GROUP_STOPPED: 'The shard was stopped.',
