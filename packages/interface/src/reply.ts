@@ -22,6 +22,8 @@ export type TaggedReply =
   | { readonly kind: 'error'; readonly text: string }
   /** RESP3 map; in RESP2 a flat array. */
   | { readonly kind: 'map'; readonly entries: readonly (readonly [Reply, Reply])[] }
+  /** RESP3 array of arrays of two; in RESP2 a flat array. */
+  | { readonly kind: 'pairs'; readonly entries: readonly (readonly [Reply, Reply])[] }
   /** RESP3 set; in RESP2 an array. */
   | { readonly kind: 'set'; readonly items: readonly Reply[] }
   /** RESP3 double; in RESP2 a bulk string of the same text. */

@@ -161,6 +161,7 @@ export class ReplyWriter {
         this.reply(reply.items);
         break;
       case 'map':
+      case 'pairs':
         this.#head('*', reply.entries.length * 2);
         this.#pairs(reply.entries);
         break;
@@ -186,6 +187,10 @@ export class ReplyWriter {
       case 'map':
         this.#head('%', reply.entries.length);
         this.#pairs(reply.entries);
+        break;
+      case 'pairs':
+        this.#head('*', reply.entries.length);
+        for (const pair of reply.entries) this.reply(pair);
         break;
     }
   }

@@ -16,6 +16,7 @@ function encode(version: RespVersion, ...replies: Reply[]): string {
 }
 
 const map: Reply = { kind: 'map', entries: [['a', 1]] };
+const pairs: Reply = { kind: 'pairs', entries: [['a', 1]] };
 const set: Reply = { kind: 'set', items: ['a'] };
 const verbatim: Reply = { kind: 'verbatim', format: 'txt', text: 'some\ntext' };
 
@@ -43,6 +44,7 @@ describe('encoding', () => {
       '*2\r\n$1\r\na\r\n*2\r\n:1\r\n_\r\n',
     ],
     [map, '*2\r\n$1\r\na\r\n:1\r\n', '%1\r\n$1\r\na\r\n:1\r\n'],
+    [pairs, '*2\r\n$1\r\na\r\n:1\r\n', '*1\r\n*2\r\n$1\r\na\r\n:1\r\n'],
     [set, '*1\r\n$1\r\na\r\n', '~1\r\n$1\r\na\r\n'],
     [{ kind: 'double', text: '1.5' }, '$3\r\n1.5\r\n', ',1.5\r\n'],
     [verbatim, '$9\r\nsome\ntext\r\n', '=13\r\ntxt:some\ntext\r\n'],

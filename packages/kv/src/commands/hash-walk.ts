@@ -116,7 +116,8 @@ function randomFields(keyspace: Keyspace, args: Arguments): Reply {
   if (entry === undefined) return [];
   const { value: hash } = entry;
   const fields = pick(hash, count, keyspace.random);
-  return args.length === 3 ? fields : fields.flatMap((field) => [field, hash.get(field) ?? '']);
+  if (args.length === 3) return fields;
+  return { kind: 'pairs', entries: fields.map((field) => [field, hash.get(field) ?? '']) };
 }
 
 const hrandfield: Handler = (keyspace, args) => {

@@ -142,6 +142,7 @@ export function shown(reply: Reply): Shown {
     case 'error':
       return `-${reply.text}`;
     case 'map':
+    case 'pairs':
       return reply.entries.flatMap(([key, value]) => [shown(key), shown(value)]);
     case 'set':
       return reply.items.map(shown);
