@@ -39,6 +39,7 @@ export class NodeShard {
   readonly shardId: number;
   readonly group: ShardGroup<Reply>;
   readonly kv: KvStateMachine;
+  readonly #engine: RaftEngine;
   readonly #timers: NodeJS.Timeout[] = [];
   #expiring = false;
   #truncatedIndex = 0n;
@@ -64,6 +65,7 @@ export class NodeShard {
   private constructor(shardId: number, kv: KvStateMachine, parts: NodeShardParts) {
     this.shardId = shardId;
     this.kv = kv;
+    this.#engine = parts.engine;
     this.group = new ShardGroup<Reply>(
       { shardId, queueBytesMax: QUEUE_BYTES_MAX },
       {
@@ -193,11 +195,12 @@ export class NodeShard {
     });
   }
 
+  /** The last entry that the store has stays: the next start compares it with its key state. */
   #truncate(): void {
-    const { durableIndex } = this.kv;
-    if (durableIndex <= this.#truncatedIndex || this.#truncationHolds > 0) return;
+    const throughIndex = this.kv.durableIndex - 1n;
+    if (throughIndex <= this.#truncatedIndex || this.#truncationHolds > 0) return;
     if (this.group.state === 'halted') return;
-    this.#truncatedIndex = durableIndex;
-    this.group.truncate().catch((error: unknown) => this.group.halt(error));
+    this.#truncatedIndex = throughIndex;
+    this.#engine.truncate(throughIndex).catch((error: unknown) => this.group.halt(error));
   }
 }

@@ -30,6 +30,7 @@ import { type DataDirectory, openDataDirectory, readIdentity } from './data-dire
 import { infoSection } from './info-section.ts';
 import { kekFromUri } from './kek-from-uri.ts';
 import { KeyOperations } from './key-operations.ts';
+import { checkKeyStateAge } from './key-state-age.ts';
 import { keyspaceOf } from './keyspace-of-shards.ts';
 import { NodeKeys } from './node-keys.ts';
 import { NodeMetrics } from './node-metrics.ts';
@@ -59,6 +60,7 @@ export interface NodeFoundations {
 }
 
 const LEADERSHIP_POLL_MS = 2;
+const NOT_CLOSED = 'not everything could be closed';
 
 /**
  * Starts a node; resolves once it serves.
@@ -76,7 +78,7 @@ export async function startNode(config: NodeConfig, parts: NodeParts = {}): Prom
     if (parts.signal?.aborted) void node.stop();
     return node;
   } catch (error) {
-    await teardown.run();
+    await teardown.run().catch((failure: unknown) => log.error({ err: failure }, NOT_CLOSED));
     throw error;
   }
 }
@@ -287,8 +289,12 @@ export class Node implements AdminOperations {
   async #replay(): Promise<void> {
     const { keys, shards, embeddedLog } = this.#foundations;
     for (const { shardId, kv } of shards) {
-      const { headIndex } = await embeddedLog.engine(shardId).bounds();
-      if (headIndex < kv.durableIndex) throw logBehindStore(shardId, headIndex, kv.durableIndex);
+      const { durableIndex } = kv;
+      const engine = embeddedLog.engine(shardId);
+      const { headIndex } = await engine.bounds();
+      if (headIndex < durableIndex) throw logBehindStore(shardId, headIndex, durableIndex);
+      const cutoverIndex = keys.state.cutoverIndex.get(shardId);
+      await checkKeyStateAge(engine, { shardId, durableIndex, cutoverIndex });
       if (shardId === CONTROL_SHARD) keys.lifecycle.noteControlHead(headIndex);
     }
     const results = await Promise.allSettled(shards.map(({ group }) => group.replay()));
@@ -390,7 +396,7 @@ export class Node implements AdminOperations {
       await this.#teardown.run();
       log.info('stopped');
     } catch (error) {
-      log.error({ err: error }, 'not everything could be closed');
+      log.error({ err: error }, NOT_CLOSED);
       process.exitCode = 1;
     } finally {
       this.#stopped.resolve();
