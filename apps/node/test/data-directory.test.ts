@@ -202,7 +202,7 @@ describe('a path that is no directory to use', () => {
   });
 
   it('is refused where nothing can be made, whoever asks', async () => {
-    await expect(openDataDirectory({ path: '/proc/raftseal-data' })).rejects.toMatchObject({
+    await expect(openDataDirectory({ path: '/sys/raftseal-data' })).rejects.toMatchObject({
       code: 'RAFTSEAL_NODE_DATA_DIR',
     });
   });

@@ -23,8 +23,3 @@ export function wrongArguments(command: string): Reply {
 export function invalidExpireTime(command: string): Reply {
   return errorReply(`ERR invalid expire time in '${command}' command`);
 }
-
-/** Whether a reply is an error. */
-export function isError(reply: Reply): boolean {
-  return typeof reply === 'object' && reply !== null && 'kind' in reply && reply.kind === 'error';
-}

@@ -117,7 +117,10 @@ describe('a start that is refused', SLOW, () => {
     const { exitCode, stderr } = await runCommand([
       'start',
       ...args,
-      ...['--port', `${node.redisPort}`, '--admin-port', '0'],
+      '--port',
+      `${node.redisPort}`,
+      '--admin-port',
+      '0',
     ]);
     expect(exitCode).toBe(1);
     expect(codeIn(stderr)).toBe('RAFTSEAL_NODE_PORT');
