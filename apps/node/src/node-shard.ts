@@ -41,6 +41,7 @@ export class NodeShard {
   readonly kv: KvStateMachine;
   readonly #engine: RaftEngine;
   readonly #timers: NodeJS.Timeout[] = [];
+  readonly #stateListeners: (() => void)[] = [];
   #expiring = false;
   #truncatedIndex = 0n;
   #truncationHolds = 0;
@@ -74,11 +75,19 @@ export class NodeShard {
         keyLifecycle: parts.keyLifecycle,
         wrap: parts.wrap,
         onHalt: parts.onHalt,
+        onState: () => {
+          for (const listener of this.#stateListeners) listener();
+        },
         onCutoverStep: (step, gateMs) => {
           if (step === 'gate-opened') this.#cutoverGateMs = gateMs ?? null;
         },
       },
     );
+  }
+
+  /** Calls `listener` after each change of the group's state. */
+  onState(listener: () => void): void {
+    this.#stateListeners.push(listener);
   }
 
   /** Starts the shard's own housekeeping: expiry and truncation. */

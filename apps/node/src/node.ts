@@ -319,7 +319,10 @@ export class Node implements AdminOperations {
   async #lead(): Promise<void> {
     const { keys, shards } = this.#foundations;
     keys.lifecycle.onChange((state) => this.#onKeyState(state));
-    for (const { group } of shards) group.campaign();
+    for (const shard of shards) {
+      shard.onState(() => this.#coordinator.consider());
+      shard.group.campaign();
+    }
     await this.#until(({ group }) => group.state === 'leading');
   }
 
