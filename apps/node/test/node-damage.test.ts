@@ -49,7 +49,7 @@ async function flipRow({ dataPath }: NodeConfig, shardId: number): Promise<void>
   let flipped = 0;
   for (const name of [...root.getKeys()].map(String)) {
     const table = root.openDB<Buffer, Buffer>({ name, ...binary });
-    for (const { key, value } of [...table.getRange()]) {
+    for (const { key, value } of Array.from(table.getRange())) {
       // Rows have a name of 32 bytes, and an envelope in their value.
       if (key.length !== 32) continue;
       const damaged = Buffer.from(value);
@@ -218,7 +218,7 @@ describe('a data directory of parts from different times', () => {
     const node = await running(config);
     const client = clientOf(node);
     for (let n = 0; n < 3; n++) await client.set(keyOf(1, n), 'value');
-    const [head] = [node.status().shards[1]?.appliedIndex];
+    const head = node.status().shards[1]?.appliedIndex;
     const firstIndex = async (): Promise<string | undefined> =>
       (await node.inspectLog({ shardId: 1, from: undefined, limit: 1 }))[0]?.index;
     while ((await firstIndex()) !== head) await new Promise((done) => setTimeout(done, 20));
