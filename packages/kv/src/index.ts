@@ -9,6 +9,7 @@ export {
   type WatchedKey,
 } from './command-codec.ts';
 export { arityMatches, type CommandSpec, commandKeys, commandTable } from './command-table.ts';
+export { matchesGlob } from './glob.ts';
 export type { KvOptions, KvStatistics, ScanOptions, ScanPage } from './options.ts';
 export { SLOT_COUNT, slotOf } from './slot.ts';
 export { KvStateMachine } from './state-machine.ts';

@@ -1,10 +1,9 @@
 /** COMMAND: which commands there are. */
 import type { ByteString, Reply } from '@raftseal/interface';
 import { errorReply } from '@raftseal/interface';
-import { arityMatches, type CommandSpec, commandKeys } from '@raftseal/kv';
+import { arityMatches, type CommandSpec, commandKeys, matchesGlob } from '@raftseal/kv';
 import type { Client } from '../client.ts';
 import { type Command, helpSubcommand, type ServerCommand, serverCommand } from '../command.ts';
-import { matchesGlob } from '../glob.ts';
 import { syntaxError } from '../reply-texts.ts';
 
 const simple = (text: string): Reply => ({ kind: 'simple', text });

@@ -5,9 +5,9 @@
  */
 import type { ByteString, Reply } from '@raftseal/interface';
 import { errorReply, okReply } from '@raftseal/interface';
+import { matchesGlob } from '@raftseal/kv';
 import type { Client, Server } from '../client.ts';
 import { helpSubcommand, type ServerCommand, serverCommand } from '../command.ts';
-import { matchesGlob } from '../glob.ts';
 import { syntaxError } from '../reply-texts.ts';
 import { newStatistics } from '../statistics.ts';
 
