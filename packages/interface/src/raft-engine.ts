@@ -6,6 +6,8 @@
  * their place), only with order and durability. Indexes are dense and start at 1.
  */
 
+import type { RaftsealError } from './error.ts';
+
 /** One entry of a shard's log. */
 export interface LogEntry {
   readonly index: bigint;
@@ -30,8 +32,29 @@ export interface Leadership {
   readonly headIndex: bigint;
   /** Aborted, synchronously, as soon as this node can no longer be sure to lead. */
   readonly signal: AbortSignal;
+  /**
+   * False as soon as the claim may have lapsed by this node's clock. Asked before each linearizable
+   * read, because `signal` can come late: a process that was stopped and resumed handles what has
+   * arrived on its sockets before its timers. Assumes that the clocks of node and log do not drift
+   * apart faster than the engine allows for; {@link confirm} assumes nothing.
+   */
+  isCurrent(): boolean;
+  /**
+   * Asks the log itself, and no clock, whether this node led when the call was made.
+   * @returns true if no other leader had been elected at some moment after the call was made.
+   * @throws RAFTSEAL_ENGINE_UNAVAILABLE where the log does not answer in time; RAFTSEAL_ENGINE_CLOSED
+   */
+  confirm(): Promise<boolean>;
   /** Gives leadership up; idempotent. Resolves once another node may be elected. */
   resign(): Promise<void>;
+}
+
+export interface Candidacy {
+  /**
+   * How long this node lets others go first, in ms, asked anew each time the shard is found without
+   * a leader. Spreads leadership; has no part in its safety. An engine without rivals ignores it.
+   */
+  readonly yieldMs?: () => number;
 }
 
 /** How an append ended. */
@@ -41,7 +64,12 @@ export type AppendOutcome =
   /** Refused for certain: another leader, or the index is taken. Nothing was appended. */
   | { readonly outcome: 'fenced'; readonly reason: string }
   /** Unknown: it may be in the log or come to be. Nothing else may be put at that index before. */
-  | { readonly outcome: 'ambiguous'; readonly reason: string };
+  | { readonly outcome: 'ambiguous'; readonly reason: string }
+  /**
+   * Not appended, the index is free, and this node leads on: the log takes nothing for now (it is
+   * full, say). Only from an engine with one append in flight.
+   */
+  | { readonly outcome: 'refused'; readonly error: RaftsealError };
 
 export interface AppendRequest {
   readonly term: bigint;
@@ -79,10 +107,11 @@ export interface RaftEngine {
   readonly limits: EngineLimits;
 
   /**
-   * Waits until this node leads the shard. At most one call at a time.
+   * Waits until this node leads the shard. At most one call at a time. An append of an earlier term
+   * that was ambiguous is in the log up to `headIndex`, or never will be.
    * @throws the signal's reason when aborted; RAFTSEAL_ENGINE_CLOSED.
    */
-  elect(signal?: AbortSignal): Promise<Leadership>;
+  elect(signal?: AbortSignal, candidacy?: Candidacy): Promise<Leadership>;
 
   /**
    * Appends one entry, fenced on both the term and the index.

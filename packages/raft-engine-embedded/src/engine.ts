@@ -219,6 +219,12 @@ export class EmbeddedEngine implements RaftEngine {
       term: BigInt(term),
       headIndex: BigInt(this.#shard.headIndex),
       signal: controller.signal,
+      // The group has no other member: nobody can be elected without this process knowing.
+      isCurrent: () => !controller.signal.aborted,
+      confirm: async () => {
+        this.#assertOpen();
+        return !controller.signal.aborted;
+      },
       resign: async () => {
         if (this.#reign?.controller !== controller) return;
         this.#endReign('it resigned');

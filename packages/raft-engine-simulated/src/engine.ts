@@ -197,7 +197,19 @@ export class SimulatedEngine implements RaftEngine, Replica {
         this.#loseReign('it resigned');
       }
     };
-    candidacy?.resolve({ term, headIndex, signal: controller.signal, resign });
+    const leads = (): boolean => !this.#closed && this.#parts.shard.isLeader(this, term);
+    const confirm = async (): Promise<boolean> => {
+      this.#assertReachable();
+      return leads();
+    };
+    candidacy?.resolve({
+      term,
+      headIndex,
+      signal: controller.signal,
+      isCurrent: leads,
+      confirm,
+      resign,
+    });
   }
 
   dethrone(reason: string): void {

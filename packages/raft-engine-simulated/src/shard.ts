@@ -62,11 +62,14 @@ export class Shard {
       .map((entry) => ({ ...entry, payload: new Uint8Array(entry.payload) }));
   }
 
+  isLeader(replica: Replica, term: bigint): boolean {
+    return this.leader?.replica === replica && this.leader.term === term;
+  }
+
   /** Puts one entry in its place, or refuses it: the fence of the port. */
   put(replica: Replica, request: AppendRequest): AppendOutcome {
     const faults = this.#options.plantedFaults;
-    const leads = this.leader?.replica === replica && this.leader.term === request.term;
-    if (!leads && !faults.has('ignoreTerm')) {
+    if (!this.isLeader(replica, request.term) && !faults.has('ignoreTerm')) {
       return { outcome: 'fenced', reason: `${replica.nodeId} does not lead term ${request.term}` };
     }
     const expected = this.headIndex + 1n;

@@ -9,6 +9,7 @@
 import {
   type AppendOutcome,
   assert,
+  type Leadership,
   type LogEntry,
   type RaftEngine,
   RaftsealError,
@@ -37,11 +38,15 @@ interface InFlight<Result> {
   readonly proposal: Proposal<Result>;
   readonly index: bigint;
   payload: Buffer;
-  /** `unknown`: nobody waits for its outcome any more. */
-  end: 'done' | 'fenced' | 'unknown' | RaftsealError | undefined;
+  end: AppendEnd | RaftsealError | undefined;
 }
 
+/** `unknown`: nobody waits for its outcome any more. */
+type AppendEnd = Exclude<AppendOutcome, { outcome: 'ambiguous' }> | { readonly outcome: 'unknown' };
+
 const RETRY_DELAY_MS = 20;
+/** A leader that was deposed usually learns at once what became of its last entry. */
+const SETTLE_AFTER_LOSS_MS = 2_000;
 const NO_PAYLOAD = Buffer.alloc(0);
 
 export class AppendPipeline<Result> {
@@ -80,8 +85,12 @@ export class AppendPipeline<Result> {
     return this.drained();
   }
 
-  /** Seals and appends one proposal as the next entry of `term`. */
-  submit(proposal: Proposal<Result>, term: bigint): void {
+  /**
+   * Seals and appends one proposal as the next entry of the leadership's term. An outcome that is
+   * still ambiguous a while after the leadership has ended is left unknown: the fence on the term
+   * keeps the entry out from the next election on, and what is in the log is applied from there.
+   */
+  submit(proposal: Proposal<Result>, leadership: Pick<Leadership, 'term' | 'signal'>): void {
     const index = this.#parts.applier.appliedIndex + BigInt(this.#inFlight.length) + 1n;
     const entry: InFlight<Result> = { proposal, index, payload: NO_PAYLOAD, end: undefined };
     this.#inFlight.push(entry);
@@ -94,7 +103,7 @@ export class AppendPipeline<Result> {
       this.#progress();
       return;
     }
-    void this.#append(entry, term);
+    void this.#append(entry, leadership);
   }
 
   /** Fails everything in flight, whose outcome is now nobody's to wait for. */
@@ -126,9 +135,15 @@ export class AppendPipeline<Result> {
     return proposal.buffer.subarray(0, proposal.length);
   }
 
-  async #append(entry: InFlight<Result>, term: bigint): Promise<void> {
+  async #append(
+    entry: InFlight<Result>,
+    { term, signal }: Pick<Leadership, 'term' | 'signal'>,
+  ): Promise<void> {
     try {
-      entry.end = await this.#appendUntilKnown(entry, term);
+      const { engine } = this.#parts;
+      const attempt = await engine.append({ term, index: entry.index, payload: entry.payload });
+      entry.end =
+        attempt.outcome === 'ambiguous' ? await this.#settle(entry, term, signal) : attempt;
     } catch (error) {
       entry.end = asRaftsealError(error);
     }
@@ -141,31 +156,34 @@ export class AppendPipeline<Result> {
    * in the way, so the slot is read. Equal bytes do not make an entry ours: in the clear, another
    * leader may have appended the same commands within the same millisecond.
    */
-  async #appendUntilKnown(
+  async #settle(
     { index, payload }: InFlight<Result>,
     term: bigint,
-  ): Promise<'done' | 'fenced' | 'unknown'> {
+    leadershipEnd: AbortSignal,
+  ): Promise<AppendEnd> {
     const { engine } = this.#parts;
     const { signal } = this.#giveUp;
-    let attempt: AppendOutcome = await engine.append({ term, index, payload });
-    if (attempt.outcome !== 'ambiguous') return attempt.outcome;
-    while (attempt.outcome === 'ambiguous') {
+    let attempt: AppendOutcome;
+    let patienceMs = SETTLE_AFTER_LOSS_MS;
+    do {
       await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));
-      if (signal.aborted) return 'unknown';
+      if (leadershipEnd.aborted) patienceMs -= RETRY_DELAY_MS;
+      if (signal.aborted || patienceMs <= 0) return { outcome: 'unknown' };
       attempt = await engine.append({ term, index, payload });
-    }
-    if (attempt.outcome === 'done') return 'done';
+    } while (attempt.outcome === 'ambiguous' || attempt.outcome === 'refused');
+    if (attempt.outcome === 'done') return attempt;
     const found = await readSlot(engine, index, signal);
-    if (!found && signal.aborted) return 'unknown';
-    return found?.term === term && payload.equals(found.payload) ? 'done' : 'fenced';
+    if (!found && signal.aborted) return { outcome: 'unknown' };
+    const isOurs = found?.term === term && payload.equals(found.payload);
+    return isOurs ? { outcome: 'done' } : attempt;
   }
 
   #completeInOrder(): void {
     while (!this.#applying && !this.#abandoned) {
       const head = this.#inFlight[0];
       if (head?.end === undefined) break;
-      if (head.end === 'done') this.#applyHead(head);
-      else this.#failHead(head, head.end);
+      if (head.end instanceof Error || head.end.outcome !== 'done') this.#failHead(head, head.end);
+      else this.#applyHead(head);
     }
   }
 
@@ -209,18 +227,20 @@ export class AppendPipeline<Result> {
     this.#progress();
   }
 
-  #failHead(head: InFlight<Result>, end: 'fenced' | 'unknown' | RaftsealError): void {
+  #failHead(head: InFlight<Result>, end: Exclude<InFlight<Result>['end'], undefined>): void {
     const { proposal, index } = head;
     this.#inFlight.shift();
-    if (end === 'fenced') {
+    if (end instanceof Error) {
+      rejectProposal(proposal, outcomeUnknown(index, end));
+      this.#parts.onFatal(end);
+    } else if (end.outcome === 'fenced') {
       const reason = `entry ${index} was fenced: another node leads, or the index is taken`;
       rejectProposal(proposal, new RaftsealError('RAFTSEAL_SHARD_GROUP_NOT_LEADER', reason));
       this.#parts.onFenced(reason);
-    } else if (end === 'unknown') {
-      rejectProposal(proposal, outcomeUnknown(index));
+    } else if (end.outcome === 'refused') {
+      rejectProposal(proposal, end.error);
     } else {
-      rejectProposal(proposal, outcomeUnknown(index, end));
-      this.#parts.onFatal(end);
+      rejectProposal(proposal, outcomeUnknown(index));
     }
     this.#progress();
   }

@@ -293,7 +293,7 @@ export class ShardGroup<Result> {
       if (leadership.signal.aborted) throw this.#errors.notLeader();
       await new Promise<void>((resolve, reject) => {
         const done = (error: RaftsealError | null): void => (error ? reject(error) : resolve());
-        this.#pipeline.submit(keyProposal(marker, { marker: true, done }), leadership.term);
+        this.#pipeline.submit(keyProposal(marker, { marker: true, done }), leadership);
       });
       this.#parts.onCutoverStep?.('marker-applied');
     } finally {
@@ -410,19 +410,21 @@ export class ShardGroup<Result> {
     this.#pumping = true;
     try {
       for (let next = this.#takeNext(); next; next = this.#takeNext()) {
-        this.#pipeline.submit(next.proposal, next.term);
+        this.#pipeline.submit(next.proposal, next.leadership);
       }
     } finally {
       this.#pumping = false;
     }
   }
 
-  #takeNext(): { readonly proposal: Proposal<Result>; readonly term: bigint } | undefined {
+  #takeNext():
+    | { readonly proposal: Proposal<Result>; readonly leadership: Leadership }
+    | undefined {
     const leadership = this.#leadership;
     if (this.#state !== 'leading' || !leadership) return undefined;
     if (!this.#gate.isOpen || !this.#pipeline.hasRoom) return undefined;
     const proposal = this.#queue.take();
-    return proposal && { proposal, term: leadership.term };
+    return proposal && { proposal, leadership };
   }
 
   #halt(error: RaftsealError): void {
