@@ -109,6 +109,12 @@ export class NodeShard {
     return this.kv.query(args, nowMs);
   }
 
+  /** @throws RAFTSEAL_SHARD_GROUP_HALTED */
+  queryStale(args: readonly ByteString[], nowMs: number): Reply {
+    this.#checkHalt();
+    return this.kv.query(args, nowMs);
+  }
+
   versionOf(key: ByteString, nowMs: number): bigint {
     this.#checkServing();
     return this.kv.versionOf(key, nowMs);
@@ -184,12 +190,19 @@ export class NodeShard {
 
   #checkServing(): void {
     if (this.isServing) return;
-    const { haltError } = this.group;
+    this.#checkHalt();
     throw new RaftsealError(
-      haltError ? 'RAFTSEAL_SHARD_GROUP_HALTED' : 'RAFTSEAL_SHARD_GROUP_NOT_LEADER',
-      haltError
-        ? `shard ${this.shardId} has halted (${haltError.code}): see the node's log`
-        : `this node does not lead shard ${this.shardId}`,
+      'RAFTSEAL_SHARD_GROUP_NOT_LEADER',
+      `this node does not lead shard ${this.shardId}`,
+    );
+  }
+
+  #checkHalt(): void {
+    const { haltError } = this.group;
+    if (!haltError) return;
+    throw new RaftsealError(
+      'RAFTSEAL_SHARD_GROUP_HALTED',
+      `shard ${this.shardId} has halted (${haltError.code}): see the node's log`,
     );
   }
 

@@ -15,8 +15,9 @@ import type { RedisServerOptions } from './options.ts';
 import type { RedisStatistics } from './statistics.ts';
 
 export type { ServerEvent } from './client.ts';
+export type { ClusterNode, ClusterTopology, SlotRange } from './cluster-topology.ts';
 export type { RedisServerParts } from './front-end.ts';
-export type { Keyspace, ProposalDone, Shard } from './keyspace.ts';
+export type { Keyspace, ProposalDone, ReadConfirmed, Shard } from './keyspace.ts';
 export type { RedisServerOptions } from './options.ts';
 export { shardErrorText } from './shard-errors.ts';
 export type { RedisStatistics } from './statistics.ts';

@@ -4,15 +4,34 @@
  */
 import type { ByteString, RaftsealError, Reply } from '@raftseal/interface';
 import type { ScanOptions, ScanPage } from '@raftseal/kv';
+import type { ClusterTopology } from './cluster-topology.ts';
 
 export type ProposalDone = (error: RaftsealError | null, reply: Reply) => void;
 
+/** Called once, perhaps at once: with null where this node led when it was asked. */
+export type ReadConfirmed = (error: RaftsealError | null) => void;
+
 export interface Shard {
+  /** From 0; its place in `Keyspace.shards`. */
+  readonly shardId: number;
+
+  /** True where this node leads the shard and may serve it now. */
+  readonly isServing: boolean;
+
   /** Copies the command; calls `done` exactly once, asynchronously, in log order. */
   propose(command: Buffer, done: ProposalDone): void;
 
   /** A linearizable local read. Throws a coded error where this node may not serve. */
   query(args: readonly ByteString[], nowMs: number): Reply;
+
+  /** Where there is one, a linearizable read waits for it: the log says that this node leads. */
+  readonly confirmRead?: (done: ReadConfirmed) => void;
+
+  /**
+   * A read from what is applied here, which may be behind the leader. Throws a coded error where
+   * the shard has halted or has no state yet.
+   */
+  queryStale(args: readonly ByteString[], nowMs: number): Reply;
 
   /** Changes whenever the value of the key does; 0n for a key that does not exist. */
   versionOf(key: ByteString, nowMs: number): bigint;
@@ -38,6 +57,8 @@ export interface Keyspace {
   readonly shards: readonly Shard[];
   /** The shard of a slot, 0..16383. */
   shardOf(slot: number): Shard;
+  /** Undefined on a node that is of no cluster. */
+  readonly topology?: ClusterTopology;
   /** Milliseconds since the Unix epoch. */
   nowMs(): number;
 }

@@ -47,6 +47,8 @@ class Fields {
 }
 
 export class MemoryShard implements Shard {
+  readonly shardId: number;
+  isServing = true;
   pressure = false;
   /** Every proposal and query is refused with it. */
   refusal: RaftsealError | undefined;
@@ -61,6 +63,10 @@ export class MemoryShard implements Shard {
   #index = 0n;
   #proposed: { command: Buffer; done: ProposalDone }[] = [];
   #scheduled = false;
+
+  constructor(shardId: number) {
+    this.shardId = shardId;
+  }
 
   propose(command: Buffer, done: ProposalDone): void {
     this.#proposed.push({ command: Buffer.from(command), done });
@@ -81,6 +87,10 @@ export class MemoryShard implements Shard {
   query(args: readonly ByteString[], _nowMs: number): Reply {
     if (this.fault !== undefined) throw this.fault;
     if (this.refusal !== undefined) throw this.refusal;
+    return this.#read(args);
+  }
+
+  queryStale(args: readonly ByteString[], _nowMs: number): Reply {
     return this.#read(args);
   }
 
@@ -210,7 +220,7 @@ export class MemoryKeyspace implements Keyspace {
   readonly shards: readonly MemoryShard[];
 
   constructor(shardCount = 1) {
-    this.shards = Array.from({ length: shardCount }, () => new MemoryShard());
+    this.shards = Array.from({ length: shardCount }, (_, shardId) => new MemoryShard(shardId));
   }
 
   shardOf(slot: number): MemoryShard {
