@@ -25,6 +25,7 @@ import { temporaryDirectory } from './temporary-directory.ts';
 /** Answers each command with itself; keeps nothing, so that every start replays the whole log. */
 class EchoMachine {
   readonly durableIndex = 0n;
+  readonly durableTimestampMs = 0;
 
   apply(batch: CommandBatch): string[] {
     const results: string[] = [];

@@ -33,6 +33,10 @@ export interface StateMachineSuiteOptions<Result> {
 
 const FIRST_TIMESTAMP_MS = 1_700_000_000_000;
 
+function timestampOf(index: bigint): number {
+  return FIRST_TIMESTAMP_MS + Number(index) * 250;
+}
+
 /** An entry of commands, as a shard group hands it over. */
 class Entry implements CommandBatch {
   readonly index: bigint;
@@ -45,7 +49,7 @@ class Entry implements CommandBatch {
 
   constructor(index: bigint, commands: readonly Buffer[]) {
     this.index = index;
-    this.timestampMs = FIRST_TIMESTAMP_MS + Number(index) * 250;
+    this.timestampMs = timestampOf(index);
     this.count = commands.length;
     this.bytes = Buffer.concat(commands);
     this.#lengths = commands.map((command) => command.length);
@@ -94,6 +98,7 @@ export function stateMachineSuite<Result>(
   runner.describe(`StateMachine: ${options.name}`, () => {
     applyScenarios(scenario);
     durabilityScenarios(scenario);
+    timestampScenarios(scenario);
   });
 }
 
@@ -216,4 +221,49 @@ function durabilityScenarios<Result>(scenario: Scenario<Result>): void {
       assert.deepEqual(fixture.state(after), before);
     },
   );
+}
+
+function timestampScenarios<Result>(scenario: Scenario<Result>): void {
+  scenario('a new machine has no durable time', async ({ machine }) => {
+    machine.skip(1n);
+    await machine.flush();
+    assert.equal(machine.durableTimestampMs, 0);
+  });
+
+  scenario('the durable time is that of the durable index', async ({ machine }, options) => {
+    applyRange(machine, options, { from: 1n, through: 30n });
+    const flushed = machine.flush();
+    for (let index = 31n; index <= 60n; index++) {
+      applyRange(machine, options, { from: index, through: index });
+      assert.equal(machine.durableTimestampMs, timeOfDurable(machine));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await flushed;
+    assert.equal(machine.durableTimestampMs, timeOfDurable(machine));
+  });
+
+  scenario('the durable time survives a crash and never falls', async (fixture, options) => {
+    let { machine } = fixture;
+    applyRange(machine, options, { from: 1n, through: 3n });
+    await machine.flush();
+    for (let index = 4n; index <= 12n; index += 3n) {
+      const before = machine.durableTimestampMs;
+      assert.equal(before, timestampOf(index - 1n));
+      machine = await fixture.crash();
+      assert.equal(machine.durableTimestampMs, before);
+      // An entry without commands brings no time, not even to a machine that has seen none yet.
+      machine.skip(index);
+      await machine.flush();
+      assert.equal(machine.durableTimestampMs, before);
+      machine = await fixture.crash();
+      assert.equal(machine.durableTimestampMs, before);
+      applyRange(machine, options, { from: index + 1n, through: index + 2n });
+      await machine.flush();
+    }
+  });
+}
+
+/** Where every entry carries commands. */
+function timeOfDurable<Result>(machine: StateMachine<Result>): number {
+  return machine.durableIndex === 0n ? 0 : timestampOf(machine.durableIndex);
 }

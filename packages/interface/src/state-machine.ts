@@ -25,6 +25,13 @@ export interface StateMachine<Result> {
   readonly durableIndex: bigint;
 
   /**
+   * The `timestampMs` of the last data entry at or below `durableIndex`; 0 where there was none. It
+   * never falls, and survives with that index: a leader that has nothing to replay still knows
+   * below which time it must not stamp.
+   */
+  readonly durableTimestampMs: number;
+
+  /**
    * Applies all commands of a batch, synchronously and completely.
    * @returns one result per command, in order. A command that is refused (wrong type, bad number)
    *   has its refusal as its result and changes nothing.

@@ -51,12 +51,16 @@ export type Sealing =
 export class Checkpointer {
   appliedIndex: bigint;
   durableIndex: bigint;
+  /** Of the last data entry at or below `durableIndex`; 0 where there was none. */
+  durableTimestampMs: number;
   checkpoints = 0;
   lastMs = 0;
   lastKeys = 0;
   /** Whether the file may hold, in free pages, what was once written in the clear. */
   cleartextLeft: boolean;
   readonly #options: CheckpointerOptions;
+  /** Of the last data entry at or below `appliedIndex`. */
+  #timestampMs: number;
   #sealing: Sealing;
   #held: boolean;
   /** Whether there is something in the clear that is to be sealed. */
@@ -75,6 +79,8 @@ export class Checkpointer {
     this.#sealing = sealing;
     this.appliedIndex = meta.appliedIndex;
     this.durableIndex = meta.appliedIndex;
+    this.#timestampMs = meta.timestampMs;
+    this.durableTimestampMs = meta.timestampMs;
     this.cleartextLeft = meta.cleartextLeft;
   }
 
@@ -114,9 +120,13 @@ export class Checkpointer {
     this.#startTimer();
   }
 
-  /** To be called after each entry. */
-  applied(index: bigint): void {
+  /**
+   * To be called after each entry.
+   * @param timestampMs that of a data entry.
+   */
+  applied(index: bigint, timestampMs = 0): void {
     this.appliedIndex = index;
+    this.#timestampMs = Math.max(this.#timestampMs, timestampMs);
     if (this.#timer === undefined) this.#startTimer();
     const { keyspace, dirtyBytesMax } = this.#options;
     if (this.#running === undefined && keyspace.dirtyBytes >= dirtyBytesMax) this.#start();
@@ -205,6 +215,7 @@ export class Checkpointer {
     const { environment, keyspace } = this.#options;
     const startedAt = performance.now();
     const index = this.appliedIndex;
+    const timestampMs = this.#timestampMs;
     const sealing = this.#sealing;
     const running = keyspace.beginCheckpoint();
     const keys = running.entries.length;
@@ -212,10 +223,11 @@ export class Checkpointer {
     if (running.wipe) sealing.store.clear(batch);
     const written = await this.#gather(batch, running, sealing);
     const unsealed = running.wipe ? false : await this.#migrate(batch, sealing, written);
-    await this.#commit(batch, sealing, index);
+    await this.#commit(batch, sealing, { appliedIndex: index, timestampMs });
     if (sealing === this.#sealing) this.#unsealed = unsealed;
     keyspace.endCheckpoint(running);
     this.durableIndex = index;
+    this.durableTimestampMs = timestampMs;
     this.checkpoints++;
     this.lastMs = performance.now() - startedAt;
     this.lastKeys = keys;
@@ -223,10 +235,14 @@ export class Checkpointer {
     if (this.#rewriteDue) await this.#rewrite(sealing);
   }
 
-  async #commit(batch: WriteBatch, { seal }: Sealing, appliedIndex: bigint): Promise<void> {
+  async #commit(
+    batch: WriteBatch,
+    { seal }: Sealing,
+    applied: Pick<StoreMeta, 'appliedIndex' | 'timestampMs'>,
+  ): Promise<void> {
     const { environment, shardId } = this.#options;
     if (seal === 'cleartext') this.cleartextLeft = true;
-    writeMeta(batch, { seal, shardId, appliedIndex, cleartextLeft: this.cleartextLeft });
+    writeMeta(batch, { ...applied, seal, shardId, cleartextLeft: this.cleartextLeft });
     batch.finish();
     await environment.commit();
   }
@@ -245,7 +261,8 @@ export class Checkpointer {
     }
     this.cleartextLeft = false;
     if (sealing.seal !== 'cleartext') sealing.store.refuseCleartext();
-    await this.#commit(environment.startBatch(), sealing, this.durableIndex);
+    const { durableIndex: appliedIndex, durableTimestampMs: timestampMs } = this;
+    await this.#commit(environment.startBatch(), sealing, { appliedIndex, timestampMs });
   }
 
   /** Puts every change into the batch; returns the keys where they will be needed. */

@@ -121,6 +121,10 @@ export class KvStateMachine implements StateMachine<Reply> {
     return this.#parts.checkpointer.durableIndex;
   }
 
+  get durableTimestampMs(): number {
+    return this.#parts.checkpointer.durableTimestampMs;
+  }
+
   get appliedIndex(): bigint {
     return this.#parts.checkpointer.appliedIndex;
   }
@@ -153,7 +157,7 @@ export class KvStateMachine implements StateMachine<Reply> {
       checkpointer.fail(fatal);
       throw fatal;
     }
-    checkpointer.applied(batch.index);
+    checkpointer.applied(batch.index, batch.timestampMs);
     return replies;
   }
 

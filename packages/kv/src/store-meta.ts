@@ -3,9 +3,10 @@
  * do, and like them it is sealed once rows are.
  *
  * Row: header (flags 0x80, expiry 0) | content `format u16 | shardId u32 | appliedIndex u64 |
- * flags u8`, sealed under a row key and flags that no key's row can have. It stands under one of two names,
- * which says whether it is sealed. Flag 1: the file may hold, in pages that are free, what was
- * once written in the clear.
+ * flags u8 | timestampMs u64`, sealed under a row key and flags that no key's row can have. It
+ * stands under one of two names, which says whether it is sealed. Flag 1: the file may hold, in
+ * pages that are free, what was once written in the clear. Format 1 has no timestamp and is read
+ * as if it were 0.
  */
 import { fatalError, RaftsealError, type RowSeal } from '@raftseal/interface';
 import type { LmdbEnvironment } from './lmdb-environment.ts';
@@ -21,8 +22,13 @@ import { sealedFormat } from './sealed-store.ts';
 import { META_TABLE } from './tables.ts';
 import type { WriteBatch } from './write-batch.ts';
 
-const FORMAT_VERSION = 1;
-const CONTENT_BYTES = 2 + 4 + 8 + 1;
+const FORMAT_VERSION = 2;
+/** Bytes of the content, by format. */
+const CONTENT_BYTES: ReadonlyMap<number, number> = new Map([
+  [1, 2 + 4 + 8 + 1],
+  [FORMAT_VERSION, 2 + 4 + 8 + 1 + 8],
+]);
+const TIMESTAMP_OFFSET = 15;
 const FLAG_CLEARTEXT_LEFT = 1;
 const CLEAR_NAME = Buffer.from('clear');
 const SEALED_NAME = Buffer.from('sealed');
@@ -42,14 +48,15 @@ function formatOf(seal: Seal, shardId: number): ReturnType<typeof sealedFormat> 
 function decodeMeta(content: Buffer, shardId: number): Omit<StoreMeta, 'name'> {
   if (content.length < 2) throw rowCorrupt('the meta row is too short');
   const version = content.readUInt16BE(0);
-  if (version !== FORMAT_VERSION) {
+  const contentBytes = CONTENT_BYTES.get(version);
+  if (contentBytes === undefined) {
     throw fatalError(
       'RAFTSEAL_KV_STORE_VERSION',
-      `the store was expected to have format ${FORMAT_VERSION} and has ${version}: ` +
+      `the store was expected to have format 1 or ${FORMAT_VERSION} and has ${version}: ` +
         'start the version of the node that wrote it',
     );
   }
-  if (content.length !== CONTENT_BYTES) throw rowCorrupt('the meta row has the wrong length');
+  if (content.length !== contentBytes) throw rowCorrupt('the meta row has the wrong length');
   const found = content.readUInt32BE(2);
   if (found !== shardId) {
     throw fatalError(
@@ -62,18 +69,28 @@ function decodeMeta(content: Buffer, shardId: number): Omit<StoreMeta, 'name'> {
   if (flags > FLAG_CLEARTEXT_LEFT) throw rowCorrupt('the flags of the meta row are not known');
   return {
     appliedIndex: content.readBigUInt64BE(6),
+    timestampMs: version === 1 ? 0 : decodeTimestamp(content.readBigUInt64BE(TIMESTAMP_OFFSET)),
     cleartextLeft: flags === FLAG_CLEARTEXT_LEFT,
   };
+}
+
+function decodeTimestamp(timestampMs: bigint): number {
+  if (timestampMs > Number.MAX_SAFE_INTEGER) throw rowCorrupt('the meta row has no such time');
+  return Number(timestampMs);
 }
 
 export interface StoreMeta {
   /** 0n for a new store. */
   readonly appliedIndex: bigint;
+  /** Of the last data entry at or below `appliedIndex`; 0 where there was none. */
+  readonly timestampMs: number;
   /** Whether the file may hold what was once written in the clear. */
   readonly cleartextLeft: boolean;
   /** Under which name the row stands. */
   readonly name: 'clear' | 'sealed' | 'none';
 }
+
+const noMeta: StoreMeta = { appliedIndex: 0n, timestampMs: 0, cleartextLeft: false, name: 'none' };
 
 /**
  * @throws RAFTSEAL_KV_SEAL_REQUIRED, RAFTSEAL_KV_STORE_MISMATCH, RAFTSEAL_KV_STORE_VERSION,
@@ -88,7 +105,7 @@ export function readMeta({ environment, shardId }: MetaOptions, seal: Seal): Sto
     );
   }
   const row = sealedRow ?? environment.get(META_TABLE, CLEAR_NAME);
-  if (row === undefined) return { appliedIndex: 0n, cleartextLeft: false, name: 'none' };
+  if (row === undefined) return noMeta;
   const format = formatOf(sealedRow === undefined ? 'cleartext' : seal, shardId);
   decodeHeader(row, META_ROW_FLAGS);
   const header = row.subarray(0, ROW_HEADER_BYTES);
@@ -99,15 +116,16 @@ export function readMeta({ environment, shardId }: MetaOptions, seal: Seal): Sto
 
 export function writeMeta(
   batch: WriteBatch,
-  meta: { seal: Seal; shardId: number; appliedIndex: bigint; cleartextLeft: boolean },
+  meta: Omit<StoreMeta, 'name'> & { readonly seal: Seal; readonly shardId: number },
 ): void {
   const header = Buffer.alloc(ROW_HEADER_BYTES);
   encodeHeader(header, META_ROW_FLAGS, 0);
-  const content = Buffer.alloc(CONTENT_BYTES);
+  const content = Buffer.alloc(TIMESTAMP_OFFSET + 8);
   content.writeUInt16BE(FORMAT_VERSION, 0);
   content.writeUInt32BE(meta.shardId, 2);
   content.writeBigUInt64BE(meta.appliedIndex, 6);
   content[14] = meta.cleartextLeft ? FLAG_CLEARTEXT_LEFT : 0;
+  content.writeBigUInt64BE(BigInt(meta.timestampMs), TIMESTAMP_OFFSET);
   const format = formatOf(meta.seal, meta.shardId);
   const sealed = meta.seal !== 'cleartext';
   const closed = format.close(format.rowKey(ROW_NAME), header, content);

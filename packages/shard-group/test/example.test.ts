@@ -8,6 +8,7 @@ import { cleartext, type SealedWrap, ShardGroup, sealed } from '../src/index.ts'
 class ListMachine implements StateMachine<number> {
   readonly items: string[] = [];
   readonly durableIndex = 0n;
+  readonly durableTimestampMs = 0;
   apply(batch: CommandBatch): number[] {
     const lengths: number[] = [];
     while (batch.next()) {

@@ -14,6 +14,7 @@ export interface Appended {
 /** What survives the process that owns the machine. */
 export class ListDisk {
   index = 0n;
+  timestampMs = 0;
   lists: ReadonlyMap<string, readonly string[]> = new Map();
 }
 
@@ -26,15 +27,21 @@ export class ListMachine implements StateMachine<Appended> {
   losesResults = false;
   readonly #disk: ListDisk;
   #appliedIndex: bigint;
+  #timestampMs: number;
 
   constructor(disk: ListDisk = new ListDisk()) {
     this.#disk = disk;
     this.#appliedIndex = disk.index;
+    this.#timestampMs = disk.timestampMs;
     this.lists = new Map([...disk.lists].map(([key, values]) => [key, [...values]]));
   }
 
   get durableIndex(): bigint {
     return this.#disk.index;
+  }
+
+  get durableTimestampMs(): number {
+    return this.#disk.timestampMs;
   }
 
   apply(batch: CommandBatch): Appended[] {
@@ -45,6 +52,7 @@ export class ListMachine implements StateMachine<Appended> {
       throw fatalError('RAFTSEAL_KV_COMMAND_MALFORMED', `entry ${index} holds no command`);
     }
     this.#appliedIndex = index;
+    this.#timestampMs = timestampMs;
     this.batches.push({ index, timestampMs, commands });
     const results = commands.map((command) => ({ index, position: this.#append(command) }));
     return this.losesResults ? results.slice(1) : results;
@@ -57,6 +65,7 @@ export class ListMachine implements StateMachine<Appended> {
 
   async flush(): Promise<bigint> {
     this.#disk.index = this.#appliedIndex;
+    this.#disk.timestampMs = this.#timestampMs;
     this.#disk.lists = new Map([...this.lists].map(([key, values]) => [key, [...values]]));
     return this.#disk.index;
   }

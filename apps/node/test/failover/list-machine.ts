@@ -8,6 +8,7 @@ export class ListMachine implements StateMachine<number> {
   readonly lists: Map<string, string[]> = new Map();
   /** A process starts with nothing and replays its whole log. */
   readonly durableIndex = 0n;
+  readonly durableTimestampMs = 0;
 
   apply(batch: CommandBatch): number[] {
     const positions: number[] = [];
