@@ -11,13 +11,15 @@ export interface NodeConfig {
   readonly encryption: 'on' | 'off';
   /** Required while encryption is on; with it off, needed to enable it later. */
   readonly kekUri: string | undefined;
-  readonly redis: ListenerConfig & { readonly password: string | undefined };
-  readonly admin: ListenerConfig & {
+  readonly redis: TlsListenerConfig & { readonly password: string | undefined };
+  readonly admin: TlsListenerConfig & {
     /** Default: `admin.token` in the data directory, made at the first start. */
     readonly tokenPath: string | undefined;
   };
   /** Memory for values that GET finds without touching the disk, over all shards, in bytes. */
   readonly cacheBytesMax: number;
+  /** Left out: this node is alone, and its logs are on its own disk. */
+  readonly cluster?: ClusterConfig;
 }
 
 export interface ListenerConfig {
@@ -26,8 +28,68 @@ export interface ListenerConfig {
   readonly port: number;
 }
 
+/** A listener that clients of any kind use. Without `tls` it speaks in the clear. */
+export interface TlsListenerConfig extends ListenerConfig {
+  readonly tls?: ListenerTls;
+}
+
+export interface ListenerTls {
+  /** PEM: the certificate of this node, then those between it and its CA. */
+  readonly certificatePath: string;
+  readonly keyPath: string;
+  /** PEM: where given, clients must show a certificate that one of these CAs has signed. */
+  readonly clientCaPath?: string;
+}
+
+/** A node whose logs are in etcd, shared with the other nodes of its cluster. */
+export interface ClusterConfig {
+  readonly etcd: EtcdConfig;
+  /** A learner applies the logs and is never elected. */
+  readonly role: 'voter' | 'learner';
+  /** What a linearizable read rests on: the clock of the lease, or an answer of etcd to each. */
+  readonly reads: 'lease' | 'strict';
+  /** Where the other nodes of the cluster connect. */
+  readonly peer: ListenerConfig & { readonly security: PeerSecurity };
+  /** What other nodes and clients are told. Port 0 stands for the one that the listener gets. */
+  readonly advertise: { readonly redis: Address; readonly peer: Address };
+}
+
+export interface EtcdConfig {
+  /** Such as https://10.0.0.1:2379. */
+  readonly endpoints: readonly string[];
+  /** What every key of the cluster begins with, such as /raftseal. */
+  readonly prefix: string;
+  readonly caPath?: string;
+  readonly certificatePath?: string;
+  readonly keyPath?: string;
+  readonly userName?: string;
+  readonly passwordPath?: string;
+  /** How large the database of etcd may grow, in bytes: its own quota. */
+  readonly spaceBytesMax: number;
+  /** For how long etcd believes a silent node to be alive, in ms. */
+  readonly leaseTtlMs: number;
+}
+
+/** How nodes of one cluster know each other. */
+export type PeerSecurity =
+  | {
+      readonly kind: 'mtls';
+      /** PEM: the CA that signs the certificates of this cluster's nodes, and nobody else's. */
+      readonly caPath: string;
+      readonly certificatePath: string;
+      readonly keyPath: string;
+    }
+  /** On loopback only: one secret that all nodes share, sent in the clear. */
+  | { readonly kind: 'token'; readonly tokenPath: string };
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
 export const REDIS_PORT_DEFAULT = 6379;
 export const ADMIN_PORT_DEFAULT = 7379;
+export const PEER_PORT_DEFAULT = 8379;
 export const CACHE_BYTES_DEFAULT: number = 256 * 1024 * 1024;
 
 /**
