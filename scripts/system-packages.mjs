@@ -11,6 +11,7 @@ import { delimiter, join } from 'node:path';
  * @property {string} debian - Name of the Debian package.
  * @property {readonly string[]} commands - What tests run of it.
  * @property {string} usedFor
+ * @property {string} [service] - What the package may have started.
  */
 
 /** @type {readonly SystemPackage[]} */
@@ -19,11 +20,23 @@ const systemPackages = [
     debian: 'redis-server',
     commands: ['redis-server'],
     usedFor: 'comparing replies with those of Redis',
+    service: 'redis-server',
   },
   {
     debian: 'redis-tools',
     commands: ['redis-cli', 'redis-benchmark'],
     usedFor: 'driving the server with the clients of Redis',
+  },
+  {
+    debian: 'etcd-server',
+    commands: ['etcd'],
+    usedFor: 'logs and leaders of a cluster in real etcd processes',
+    service: 'etcd',
+  },
+  {
+    debian: 'etcd-client',
+    commands: ['etcdctl'],
+    usedFor: 'setting up and tampering with what those processes hold',
   },
 ];
 
@@ -57,25 +70,27 @@ export function installSystemPackages() {
     console.log(`missing: ${commands.join(', ')} (Debian package ${debian}), for ${usedFor}`);
   }
   const names = missing.map(({ debian }) => debian);
-  if (process.getuid?.() === 0 && isInstalled('apt-get')) aptInstall(names);
+  if (process.getuid?.() === 0 && isInstalled('apt-get')) aptInstall(missing);
   const still = missingPackages().flatMap(({ commands }) => commands);
   if (still.length === 0) return true;
   console.error(
     `Expected on PATH, and not found: ${still.join(', ')}. Tests that need them fail ` +
       `without them. On Debian or Ubuntu: sudo apt-get install --no-install-recommends ` +
-      `${names.join(' ')}. Elsewhere: install Redis 7 or later from https://redis.io.`,
+      `${names.join(' ')}. Elsewhere: install Redis 7 or later from https://redis.io, and etcd ` +
+      `3.4 or later from https://etcd.io.`,
   );
   return false;
 }
 
-/** @param {readonly string[]} names */
-function aptInstall(names) {
+/** @param {readonly SystemPackage[]} missing */
+function aptInstall(missing) {
   const isPolicyOurs = !existsSync(POLICY_FILE);
   if (isPolicyOurs) writeFileSync(POLICY_FILE, '#!/bin/sh\nexit 101\n', { mode: 0o755 });
   try {
+    const names = missing.map(({ debian }) => debian);
     const install = ['install', '-y', '--no-install-recommends', ...names];
     // The package lists of a container image are usually empty: fetched only where they are.
-    if (apt(install) || (apt(['update']) && apt(install))) stopPackagedRedis();
+    if (apt(install) || (apt(['update']) && apt(install))) missing.forEach(stopService);
   } finally {
     if (isPolicyOurs) rmSync(POLICY_FILE, { force: true });
   }
@@ -92,8 +107,13 @@ function apt(args) {
   return status === 0;
 }
 
-/** A policy file that was there before may allow services: what the package started, it stops. */
-function stopPackagedRedis() {
-  if (!existsSync('/run/redis/redis-server.pid')) return;
-  spawnSync('service', ['redis-server', 'stop'], { stdio: ['ignore', 'inherit', 'inherit'] });
+/**
+ * A policy file that was there before may allow services: what the package started, it stops.
+ * @param {SystemPackage} installed
+ */
+function stopService({ service }) {
+  if (service === undefined) return;
+  const isRunning = spawnSync('service', [service, 'status'], { stdio: 'ignore' }).status === 0;
+  if (!isRunning) return;
+  spawnSync('service', [service, 'stop'], { stdio: ['ignore', 'inherit', 'inherit'] });
 }
