@@ -58,6 +58,7 @@ export class SimulatedEngine implements RaftEngine, Replica {
   readonly nodeId: string;
   /** Highest index that has arrived at this node. */
   arrivedIndex = 0n;
+  knownIndex = 0n;
   nextAppendFault: AppendFault | undefined;
   readonly #parts: EngineParts;
   readonly #transits: Set<Transit> = new Set();
@@ -141,12 +142,14 @@ export class SimulatedEngine implements RaftEngine, Replica {
     const { shard, random } = this.#parts;
     const end = follow ? undefined : shard.headIndex;
     let next = from;
+    this.#noteKnown(from - 1n);
     while (!this.#closed && !signal?.aborted) {
       if (end !== undefined && next > end) return;
       if (next < shard.firstIndex) throw truncated(next, shard.firstIndex);
       if (next <= this.arrivedIndex) {
         const through = next + BigInt(random.below(CHUNK_ENTRIES_MAX));
         const last = [through, this.arrivedIndex, end ?? through].reduce(lower);
+        this.#noteKnown(last);
         yield shard.slice(next, last);
         next = last + 1n;
       } else {
@@ -283,9 +286,14 @@ export class SimulatedEngine implements RaftEngine, Replica {
     schedule(() => this.#finish(transit, transit.decided ?? lostContact));
   }
 
+  #noteKnown(index: bigint): void {
+    if (index > this.knownIndex) this.knownIndex = index;
+  }
+
   #finish(transit: Transit, outcome: AppendOutcome): void {
     if (transit.ended) return;
     transit.ended = true;
+    if (outcome.outcome === 'done') this.#noteKnown(transit.request.index);
     this.#transits.delete(transit);
     transit.settle(outcome);
   }

@@ -2,7 +2,8 @@
 
 /**
  * Deliberate bugs of the engine itself. A checker that does not notice them proves nothing.
- * - `misreportHead`: an election reports head 0, so a leader believes it has caught up.
+ * - `misreportHead`: an election reports what the new leader has read or appended itself as the
+ *   head, so it believes it has caught up.
  * - `ignoreExpectedIndex`: an append lands at the head, whatever index it expected.
  * - `ignoreTerm`: an append of a leader of the past lands.
  */

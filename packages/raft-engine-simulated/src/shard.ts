@@ -11,6 +11,8 @@ export interface Replica {
   readonly nodeId: string;
   /** Waiting in `elect`, and able to hear that it won. */
   isElectable(): boolean;
+  /** Highest index that it has read or appended. */
+  readonly knownIndex: bigint;
   /** Tells it that it leads. */
   crown(term: bigint, headIndex: bigint): void;
   /** Tells it that it leads no longer; it may be unable to hear it yet. */
@@ -103,7 +105,7 @@ export class Shard {
     this.preferred = undefined;
     this.leader = { replica, term: this.term };
     const misreport = this.#options.plantedFaults.has('misreportHead');
-    replica.crown(this.term, misreport ? 0n : this.headIndex);
+    replica.crown(this.term, misreport ? replica.knownIndex : this.headIndex);
   }
 
   /** Elects one of the candidates soon, if the shard then has none. */

@@ -5,7 +5,7 @@ import { type PlantedFault, simulatedCluster } from '../src/index.ts';
 
 describe('the compliance suite catches', () => {
   const caught: [PlantedFault, string][] = [
-    ['misreportHead', 'every election has a higher term and reports the head'],
+    ['misreportHead', 'a second node is elected only after the first resigned'],
     ['ignoreExpectedIndex', 'an append at another index than head + 1 is fenced'],
     ['ignoreTerm', 'an append of a leader that resigned is fenced'],
   ];
@@ -27,10 +27,10 @@ async function failures(plantedFaults: readonly PlantedFault[]): Promise<string[
     { describe: (_name, body) => body(), it: (name, body) => scenarios.push([name, body]) },
     {
       name: 'broken',
-      capabilities: { reopen: false, rival: false, truncation: 'exact' },
+      capabilities: { reopen: false, rival: true, truncation: 'exact' },
       create: async () => {
-        const cluster = simulatedCluster({ nodes: ['a'], shards: [0], plantedFaults });
-        return { engine: cluster.engine('a', 0) };
+        const cluster = simulatedCluster({ nodes: ['a', 'b'], shards: [0], plantedFaults });
+        return { engine: cluster.engine('a', 0), rival: async () => cluster.engine('b', 0) };
       },
     },
   );

@@ -173,8 +173,8 @@ export class AppendPipeline<Result> {
     } while (attempt.outcome === 'ambiguous' || attempt.outcome === 'refused');
     if (attempt.outcome === 'done') return attempt;
     const found = await readSlot(engine, index, signal);
-    if (!found && signal.aborted) return { outcome: 'unknown' };
-    const isOurs = found?.term === term && payload.equals(found.payload);
+    if (!found) return { outcome: 'unknown' };
+    const isOurs = found !== 'free' && found.term === term && payload.equals(found.payload);
     return isOurs ? { outcome: 'done' } : attempt;
   }
 
@@ -255,13 +255,19 @@ export class AppendPipeline<Result> {
   }
 }
 
+/** Undefined where it cannot be told: the log is out of reach, or truncated by who leads now. */
 async function readSlot(
   engine: RaftEngine,
   index: bigint,
   signal: AbortSignal,
-): Promise<LogEntry | undefined> {
-  for await (const [entry] of engine.read({ from: index, follow: false, signal })) return entry;
-  return undefined;
+): Promise<LogEntry | 'free' | undefined> {
+  try {
+    for await (const [entry] of engine.read({ from: index, follow: false, signal })) return entry;
+    return signal.aborted ? undefined : 'free';
+  } catch (error) {
+    if ((error as Partial<RaftsealError>).fatal === true) throw error;
+    return undefined;
+  }
 }
 
 function outcomeUnknown(index: bigint, cause?: unknown): RaftsealError {

@@ -34,6 +34,8 @@ export interface EntryApplierOptions {
 }
 
 const DEK_POLL_MS = 10;
+/** Length of a GCM tag. */
+const PAYLOAD_END_BYTES = 16;
 
 export class EntryApplier<Result> {
   /** Set by the shard group's `setRaftPayloadWrap`; read anew for every entry. */
@@ -42,7 +44,9 @@ export class EntryApplier<Result> {
   readonly #stateMachine: StateMachine<Result>;
   readonly #keyLifecycle: KeyLifecycle;
   #appliedIndex: bigint;
-  #lastTimestampMs = 0;
+  #lastTimestampMs: number;
+  /** The end of the payload that was given last. */
+  readonly #end = { index: -1n, bytes: Buffer.alloc(PAYLOAD_END_BYTES), length: 0 };
 
   constructor(
     options: EntryApplierOptions,
@@ -57,10 +61,29 @@ export class EntryApplier<Result> {
     this.#keyLifecycle = parts.keyLifecycle;
     this.wrap = parts.wrap;
     this.#appliedIndex = parts.stateMachine.durableIndex;
+    this.#lastTimestampMs = parts.stateMachine.durableTimestampMs;
   }
 
   get appliedIndex(): bigint {
     return this.#appliedIndex;
+  }
+
+  /** False before this process has applied an entry. */
+  get knowsLastPayload(): boolean {
+    return this.#end.index === this.#appliedIndex;
+  }
+
+  /** Whether a payload is the one last applied, by its end: of a sealed one, that is its tag. */
+  isLastPayload(payload: Uint8Array): boolean {
+    const end = payload.subarray(-PAYLOAD_END_BYTES);
+    return this.#end.bytes.subarray(0, this.#end.length).equals(end);
+  }
+
+  /** Goes on from a snapshot that the state machine has installed. */
+  restored({ index, timestampMs }: { readonly index: bigint; readonly timestampMs: number }): void {
+    assert(index > this.#appliedIndex, 'a snapshot leads forwards');
+    this.#appliedIndex = index;
+    this.#lastTimestampMs = Math.max(this.#lastTimestampMs, timestampMs);
   }
 
   /** Highest leader's clock seen in an entry; a new leader never stamps a lower one. */
@@ -77,6 +100,7 @@ export class EntryApplier<Result> {
     const wrap = this.wrap;
     const content = asBuffer(payload.subarray(TAG_BYTES));
     this.#checkIndexRule(index, payload[0], wrap);
+    this.#noteEnd(index, payload);
     if (!mustBeSealed(wrap, index)) return this.#applyBody(index, content);
     let body: Buffer;
     try {
@@ -94,7 +118,15 @@ export class EntryApplier<Result> {
    */
   applyOwn(index: bigint, payload: Uint8Array, body: Buffer): Result[] | Promise<Result[]> {
     this.#checkIndexRule(index, payload[0], this.wrap);
+    this.#noteEnd(index, payload);
     return this.#applyBody(index, body);
+  }
+
+  #noteEnd(index: bigint, payload: Uint8Array): void {
+    const end = payload.subarray(-PAYLOAD_END_BYTES);
+    this.#end.bytes.set(end);
+    this.#end.length = end.length;
+    this.#end.index = index;
   }
 
   #checkIndexRule(index: bigint, tag: number | undefined, wrap: RaftPayloadWrap): void {
@@ -162,15 +194,16 @@ export class EntryApplier<Result> {
 
   /** The rotation that brings a DEK is on the control shard, which may be a little behind. */
   async #openWhenDekArrives(index: bigint, envelope: Buffer): Promise<Result[]> {
-    const deadline = performance.now() + this.#options.dekWaitMs;
+    // Counted, not measured: a process that was stopped meanwhile has not waited.
+    let pollsLeft = this.#options.dekWaitMs / DEK_POLL_MS;
     let body: Buffer | undefined;
     while (body === undefined) {
       await new Promise((resolve) => setTimeout(resolve, DEK_POLL_MS));
-      const late = performance.now() > deadline;
+      pollsLeft--;
       try {
         body = this.#sealedWrap().open(envelope, index);
       } catch (error) {
-        if (late || codeOf(error) !== 'RAFTSEAL_ENVELOPE_UNKNOWN_DEK') {
+        if (pollsLeft <= 0 || codeOf(error) !== 'RAFTSEAL_ENVELOPE_UNKNOWN_DEK') {
           throw this.#openFailed(index, error);
         }
       }

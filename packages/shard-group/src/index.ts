@@ -7,6 +7,13 @@
  * @packageDocumentation
  */
 export type { EntryApplierOptions, KeyLifecycle } from './entry-applier.ts';
+export type { Restore, Restored } from './log-follower.ts';
+export type {
+  CutoverStep,
+  ShardGroupOptions,
+  ShardGroupParts,
+  ShardGroupState,
+} from './options.ts';
 export {
   COMMAND_HEADER_BYTES,
   DATA_HEADER_BYTES,
@@ -26,10 +33,4 @@ export {
   sealed,
 } from './payload-wrap.ts';
 export type { Done } from './proposal-queue.ts';
-export {
-  type CutoverStep,
-  ShardGroup,
-  type ShardGroupOptions,
-  type ShardGroupParts,
-  type ShardGroupState,
-} from './shard-group.ts';
+export { ShardGroup } from './shard-group.ts';

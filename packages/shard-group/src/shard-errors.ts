@@ -1,5 +1,5 @@
 /** Why a shard does not do what it is asked to, as errors that name the shard. */
-import { codeOf, type ErrorCode, RaftsealError } from '@raftseal/interface';
+import { codeOf, type ErrorCode, fatalError, RaftsealError } from '@raftseal/interface';
 
 export class ShardErrors {
   readonly #shardId: number;
@@ -10,6 +10,14 @@ export class ShardErrors {
 
   notLeader(): RaftsealError {
     return this.#error('RAFTSEAL_SHARD_GROUP_NOT_LEADER', 'this node does not lead it');
+  }
+
+  logBehind(appliedIndex: bigint, headIndex: bigint): RaftsealError {
+    return fatalError(
+      'RAFTSEAL_SHARD_GROUP_LOG_BEHIND',
+      `shard ${this.#shardId}: entry ${appliedIndex} is applied here and the log ends at ` +
+        `${headIndex}: entries were taken out of the log; restore it, or rebuild this node`,
+    );
   }
 
   stopped(): RaftsealError {

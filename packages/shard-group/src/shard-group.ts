@@ -5,9 +5,10 @@
  * | state | meaning |
  * | --- | --- |
  * | follower | applies what others append; refuses proposals |
+ * | restoring | the log lacks what comes next: a snapshot is being installed |
  * | catchingUp | elected, applies what was in the log at the election; proposals wait |
  * | leading | proposals are batched, sealed, appended, applied, answered |
- * | gated | leading, in the middle of its cutover; proposals wait |
+ * | gated | leading; its cutover or a transfer is under way; proposals wait |
  * | halted | a fatal error stopped apply for good; leadership is given up |
  * | stopped | stopped by its owner |
  *
@@ -15,60 +16,17 @@
  * after it has applied everything that was in the log when it was elected (so a marker in it is
  * applied, and its wrap installed), and every append is fenced on the index it expects.
  */
-import {
-  codeOf,
-  type Leadership,
-  type RaftEngine,
-  type RaftsealError,
-  type StateMachine,
-} from '@raftseal/interface';
+import type { Leadership, RaftsealError } from '@raftseal/interface';
 import { AppendPipeline } from './append-pipeline.ts';
-import { EntryApplier, type KeyLifecycle } from './entry-applier.ts';
+import { Candidate } from './candidate.ts';
+import { EntryApplier } from './entry-applier.ts';
+import { LogFollower } from './log-follower.ts';
+import type { ShardGroupOptions, ShardGroupParts, ShardGroupState } from './options.ts';
 import { COMMAND_HEADER_BYTES, DATA_HEADER_BYTES, TAG_BYTES } from './payload.ts';
 import type { RaftPayloadWrap } from './payload-wrap.ts';
 import { ProposalGate } from './proposal-gate.ts';
-import {
-  type Done,
-  keyProposal,
-  type Proposal,
-  ProposalQueue,
-  type QueueLimits,
-} from './proposal-queue.ts';
+import { type Done, keyProposal, type Proposal, ProposalQueue } from './proposal-queue.ts';
 import { ShardErrors } from './shard-errors.ts';
-
-export type ShardGroupState =
-  | 'follower'
-  | 'catchingUp'
-  | 'leading'
-  | 'gated'
-  | 'halted'
-  | 'stopped';
-
-export type CutoverStep = 'gate-closed' | 'drained' | 'marker-applied' | 'gate-opened';
-
-export interface ShardGroupOptions extends Partial<QueueLimits> {
-  readonly shardId: number;
-  /** Appends under way at once, at most what the engine allows. Default 1. */
-  readonly appendsInFlightMax?: number;
-  /** How long an entry under a DEK not yet known waits before the shard halts. Default 10 s. */
-  readonly dekWaitMs?: number;
-}
-
-export interface ShardGroupParts<Result> {
-  readonly engine: RaftEngine;
-  readonly stateMachine: StateMachine<Result>;
-  readonly keyLifecycle: KeyLifecycle;
-  /** The wrap at start: `cleartext`, or `sealed(...)` where the shard is already cut over. */
-  readonly wrap: RaftPayloadWrap;
-  /** The leader's clock, ms since the Unix epoch. Default `Date.now`. */
-  readonly clock?: () => number;
-  /** Called after each change of state. */
-  readonly onState?: (state: ShardGroupState) => void;
-  /** Called once, with the error that stopped apply. */
-  readonly onHalt?: (error: RaftsealError) => void;
-  /** Follows a cutover led by this node. `gateMs` comes with `gate-opened`. */
-  readonly onCutoverStep?: (step: CutoverStep, gateMs?: number) => void;
-}
 
 /** What the tag and a seal may add to a body; a payload has to fit the engine with them. */
 const PAYLOAD_OVERHEAD_BYTES = TAG_BYTES + 64;
@@ -81,20 +39,18 @@ export class ShardGroup<Result> {
   readonly #queue: ProposalQueue<Result>;
   readonly #queueBytesMax: number;
   readonly #pipeline: AppendPipeline<Result>;
+  readonly #follower: LogFollower<Result>;
+  readonly #candidate: Candidate;
   readonly #gate = new ProposalGate();
   readonly #stop = new AbortController();
-  /** Ends the candidacy, with the group or with its apply. */
-  readonly #withdrawal = new AbortController();
   #state: ShardGroupState = 'follower';
   #leadership: Leadership | undefined;
-  #following: { readonly abort: AbortController; readonly ended: Promise<void> } | undefined;
-  #campaigning: Promise<void> | undefined;
   #cutover: Promise<void> | undefined;
   #stopping: Promise<void> | undefined;
   #haltError: RaftsealError | undefined;
   #pumpScheduled = false;
   #pumping = false;
-  #appliedWaiters: { readonly index: bigint; readonly resolve: () => void }[] = [];
+  #confirmation: Promise<boolean> | undefined;
 
   constructor(options: ShardGroupOptions, parts: ShardGroupParts<Result>) {
     this.shardId = options.shardId;
@@ -110,6 +66,20 @@ export class ShardGroup<Result> {
       { shardId: options.shardId, dekWaitMs: options.dekWaitMs ?? 10_000 },
       parts,
     );
+    this.#follower = new LogFollower({
+      shardId: options.shardId,
+      engine: parts.engine,
+      applier: this.#applier,
+      restore: parts.restore,
+      onRestoring: () => this.#beginRestoring(),
+      onFatal: (error) => this.#halt(this.#errors.failed('following the log failed', error)),
+    });
+    this.#candidate = new Candidate({
+      engine: parts.engine,
+      yieldMs: parts.yieldMs,
+      reign: (leadership) => this.#reign(leadership),
+      onFailure: (error) => this.#halt(this.#errors.failed('the engine failed to elect', error)),
+    });
     this.#pipeline = new AppendPipeline(
       {
         engine: parts.engine,
@@ -147,6 +117,20 @@ export class ShardGroup<Result> {
     return this.#leadership?.term;
   }
 
+  /**
+   * True while this node leads, has applied what it inherited, and its claim cannot have lapsed:
+   * what it has applied then holds every write that was acknowledged. To be asked at each read.
+   */
+  get isReadable(): boolean {
+    const leads = this.#state === 'leading' || this.#state === 'gated';
+    return leads && this.#leadership?.isCurrent() === true;
+  }
+
+  /** Highest leader's clock in an applied entry, in ms. */
+  get lastTimestampMs(): number {
+    return this.#applier.lastTimestampMs;
+  }
+
   get wrap(): RaftPayloadWrap {
     return this.#applier.wrap;
   }
@@ -178,8 +162,8 @@ export class ShardGroup<Result> {
   async replay(): Promise<void> {
     const { headIndex } = await this.#parts.engine.bounds();
     if (!this.#stop.signal.aborted) {
-      this.#startFollowing();
-      await this.#applied(headIndex);
+      this.#follower.start();
+      await this.#follower.applied(headIndex);
     }
     if (this.#haltError) throw this.#haltError;
     if (this.#stop.signal.aborted) throw this.#errors.stopped();
@@ -187,7 +171,7 @@ export class ShardGroup<Result> {
 
   /** Stands for election, again after every loss, until stopped. */
   campaign(): void {
-    this.#campaigning ??= this.#campaignForever();
+    this.#candidate.stand();
   }
 
   /**
@@ -242,6 +226,45 @@ export class ShardGroup<Result> {
     return this.#cutover;
   }
 
+  /**
+   * Makes sure, by the log and not by a clock, that this node leads: what was acknowledged before
+   * the call is applied here once it resolves. Reads that wait at once share a question.
+   * @throws RAFTSEAL_SHARD_GROUP_NOT_LEADER; RAFTSEAL_ENGINE_UNAVAILABLE, RAFTSEAL_ENGINE_CLOSED
+   */
+  async confirmLeadership(): Promise<void> {
+    const leadership = this.#leadership;
+    if (!this.isReadable || !leadership) throw this.#errors.notLeader();
+    // A question that was put before this call cannot answer it: the next one can.
+    await this.#confirmation?.catch(() => undefined);
+    this.#confirmation ??= leadership.confirm().finally(() => {
+      this.#confirmation = undefined;
+    });
+    if (!(await this.#confirmation) || leadership !== this.#leadership) {
+      throw this.#errors.notLeader();
+    }
+  }
+
+  /**
+   * Gives leadership up in good order: proposals wait while what is in flight is appended and
+   * applied; they are refused, not lost, as soon as another node may be elected. Does nothing where
+   * this node does not lead.
+   */
+  async handOver(): Promise<void> {
+    await this.#cutover?.catch(() => undefined);
+    const leadership = this.#leadership;
+    if (!leadership) return;
+    if (this.#state === 'leading' && this.#gate.isOpen) {
+      this.#gate.close();
+      try {
+        this.#setState('gated');
+        await this.#pipeline.drained();
+      } finally {
+        this.#gate.open();
+      }
+    }
+    await leadership.resign();
+  }
+
   /** Stops the shard for good, for a failure outside its apply (such as that of its store). */
   halt(error: unknown): void {
     this.#halt(this.#errors.failed('its state machine failed', error));
@@ -264,16 +287,16 @@ export class ShardGroup<Result> {
 
   async #stopNow(): Promise<void> {
     this.#stop.abort();
-    this.#withdrawal.abort();
+    this.#candidate.withdraw();
     this.#queue.rejectAll(this.#errors.stopped());
-    this.#resolveAppliedWaiters();
+    this.#follower.end();
     if (this.#state !== 'halted') {
       await this.#pipeline.stop();
       if (!this.#isState('halted')) this.#setState('stopped');
     }
     await this.#leadership?.resign();
-    await this.#campaigning;
-    await this.#stopFollowing();
+    await this.#candidate.ended();
+    await this.#follower.stop();
   }
 
   async #cutOver(marker: Uint8Array): Promise<void> {
@@ -304,21 +327,6 @@ export class ShardGroup<Result> {
     }
   }
 
-  async #campaignForever(): Promise<void> {
-    const { signal } = this.#withdrawal;
-    while (!signal.aborted) {
-      let leadership: Leadership;
-      try {
-        leadership = await this.#parts.engine.elect(signal);
-      } catch (error) {
-        if (!signal.aborted) this.#halt(this.#errors.failed('the engine failed to elect', error));
-        return;
-      }
-      if (signal.aborted) await leadership.resign();
-      else await this.#reign(leadership);
-    }
-  }
-
   async #reign(leadership: Leadership): Promise<void> {
     const lost = new Promise<void>((resolve) => {
       leadership.signal.addEventListener('abort', () => resolve(), { once: true });
@@ -328,8 +336,9 @@ export class ShardGroup<Result> {
     if (leadership.signal.aborted) return;
     this.#leadership = leadership;
     this.#setState('catchingUp');
-    await Promise.race([this.#applied(leadership.headIndex), lost]);
-    await this.#stopFollowing();
+    await Promise.race([this.#follower.applied(leadership.headIndex), lost]);
+    await this.#follower.stop();
+    await this.#checkHead(leadership);
     const ended = leadership.signal.aborted || this.#stop.signal.aborted;
     if (!ended && this.#isState('catchingUp')) {
       this.#setState('leading');
@@ -337,7 +346,30 @@ export class ShardGroup<Result> {
       await lost;
     }
     await this.#pipeline.drained();
-    if (!this.#stop.signal.aborted && !this.#haltError) this.#startFollowing();
+    if (!this.#stop.signal.aborted && !this.#haltError) this.#follower.start();
+  }
+
+  /**
+   * What this node has applied was in the log when it was elected, or another leader has appended
+   * it since; anything else was taken out of the log.
+   */
+  async #checkHead(leadership: Leadership): Promise<void> {
+    const { appliedIndex } = this.#applier;
+    if (appliedIndex <= leadership.headIndex || leadership.signal.aborted) return;
+    const leads = await leadership.confirm().catch(() => false);
+    if (leads) this.#halt(this.#errors.logBehind(appliedIndex, leadership.headIndex));
+    else await leadership.resign();
+  }
+
+  /** Whoever has the state of the shard should lead it, and this node has it not. */
+  async #beginRestoring(): Promise<() => void> {
+    const resume = this.#candidate.suspend();
+    await this.#leadership?.resign();
+    if (this.#isState('follower')) this.#setState('restoring');
+    return () => {
+      if (this.#isState('restoring')) this.#setState('follower');
+      resume();
+    };
   }
 
   #stepDown(leadership: Leadership): void {
@@ -346,52 +378,6 @@ export class ShardGroup<Result> {
     if (this.#state === 'halted' || this.#state === 'stopped') return;
     this.#setState('follower');
     this.#queue.rejectAll(this.#errors.notLeader());
-  }
-
-  #startFollowing(): void {
-    const abort = new AbortController();
-    this.#following = { abort, ended: this.#follow(abort.signal) };
-  }
-
-  async #stopFollowing(): Promise<void> {
-    this.#following?.abort.abort();
-    await this.#following?.ended;
-    this.#following = undefined;
-  }
-
-  async #follow(signal: AbortSignal): Promise<void> {
-    const from = this.#applier.appliedIndex + 1n;
-    try {
-      for await (const chunk of this.#parts.engine.read({ from, follow: true, signal })) {
-        for (const { index, payload } of chunk) {
-          if (signal.aborted) return;
-          const results = this.#applier.apply(index, payload);
-          if (!Array.isArray(results)) await results;
-          this.#resolveAppliedWaiters();
-        }
-      }
-    } catch (error) {
-      if (signal.aborted && codeOf(error) === 'RAFTSEAL_ENGINE_CLOSED') return;
-      this.#halt(this.#errors.failed('following the log failed', error));
-    }
-  }
-
-  /** Resolves once `index` is applied, or never will be: the shard halted or stops. */
-  #applied(index: bigint): Promise<void> {
-    if (this.#awaitsNoMore(index)) return Promise.resolve();
-    return new Promise((resolve) => this.#appliedWaiters.push({ index, resolve }));
-  }
-
-  #awaitsNoMore(index: bigint): boolean {
-    const ended = this.#haltError !== undefined || this.#stop.signal.aborted;
-    return ended || this.#applier.appliedIndex >= index;
-  }
-
-  #resolveAppliedWaiters(): void {
-    if (this.#appliedWaiters.length === 0) return;
-    const ready = this.#appliedWaiters.filter(({ index }) => this.#awaitsNoMore(index));
-    this.#appliedWaiters = this.#appliedWaiters.filter(({ index }) => !this.#awaitsNoMore(index));
-    for (const { resolve } of ready) resolve();
   }
 
   /** What arrives in one turn of the event loop shares an entry. */
@@ -430,14 +416,13 @@ export class ShardGroup<Result> {
   #halt(error: RaftsealError): void {
     if (this.#haltError) return;
     this.#haltError = error;
-    this.#withdrawal.abort();
+    this.#candidate.withdraw();
     this.#setState('halted');
     const refusal = this.#errors.halted(error);
     this.#queue.rejectAll(refusal);
     this.#pipeline.abandon(refusal);
-    this.#resolveAppliedWaiters();
+    this.#follower.end();
     void this.#leadership?.resign();
-    this.#following?.abort.abort();
     this.#parts.onHalt?.(error);
   }
 
@@ -448,6 +433,7 @@ export class ShardGroup<Result> {
       case 'catchingUp':
         return this.#stop.signal.aborted ? this.#errors.stopped() : undefined;
       case 'follower':
+      case 'restoring':
         return this.#errors.notLeader();
       case 'stopped':
         return this.#errors.stopped();

@@ -8,6 +8,8 @@ export const shardGroupErrors = {
   RAFTSEAL_SHARD_GROUP_HALTED: 'The shard stopped applying after a fatal error and serves nothing.',
   RAFTSEAL_SHARD_GROUP_STOPPED: 'The shard was stopped.',
   RAFTSEAL_SHARD_GROUP_INDEX_GAP: 'The log delivered an index other than the next one.',
+  RAFTSEAL_SHARD_GROUP_LOG_BEHIND: 'The log ends below what was applied from it.',
+  RAFTSEAL_SHARD_GROUP_LOG_DIVERGED: 'The log has another entry where one was applied.',
   RAFTSEAL_SHARD_GROUP_CLEARTEXT_ABOVE_CUTOVER: 'An entry above the cutover is not sealed.',
   RAFTSEAL_SHARD_GROUP_SEALED_BELOW_CUTOVER: 'An entry at or below the cutover is sealed.',
   RAFTSEAL_SHARD_GROUP_MALFORMED_ENTRY: 'The body of a log entry does not have the format.',
