@@ -12,128 +12,105 @@
  * | GET /v1/log?shard=&from=&limit= | entries of a log, without their content |
  * | POST /v1/verify | walks log, store and files |
  */
-import { createHash, timingSafeEqual } from 'node:crypto';
-import type { AddressInfo } from 'node:net';
-import { type ServerType, serve } from '@hono/node-server';
-import { codeOf, type ErrorCode, type KeyPurpose, RaftsealError } from '@raftseal/interface';
-import { Hono } from 'hono';
-import { bodyLimit } from 'hono/body-limit';
-import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { type KeyPurpose, RaftsealError } from '@raftseal/interface';
+import { Hono, type MiddlewareHandler } from 'hono';
 import type { ListenerConfig } from '../config.ts';
+import { type HttpListener, openHttpListener } from '../http-listener.ts';
+import { badRequest, boundedBody, errorReplyOf, jsonBody } from '../http-replies.ts';
+import type { TlsFiles } from '../tls-files.ts';
 import type { AdminOperations } from './operations.ts';
+import { bearsToken } from './token.ts';
 
-const BODY_BYTES_MAX = 64 * 1024;
 const LOG_ENTRIES_MAX = 10_000;
 
-export interface AdminServer {
-  readonly port: number;
-  close(): Promise<void>;
+export type AdminServer = HttpListener;
+
+export interface AdminRoutesParts {
+  readonly operations: AdminOperations;
+  /**
+   * Asked first about a call that the leader of the control shard has to answer. Undefined: this
+   * node answers it. Without it this node answers them all.
+   */
+  readonly forward?: (call: AdminCall) => Promise<Response | undefined>;
 }
 
-export interface AdminServerParts {
-  readonly operations: AdminOperations;
+/** A call to the admin API, as it came. */
+export interface AdminCall {
+  readonly method: string;
+  /** With the query, such as `/v1/keys/rotate`. */
+  readonly path: string;
+  readonly body: string;
+}
+
+export interface AdminAppParts extends AdminRoutesParts {
   readonly token: string;
   /** Told of failures that no caller can mend. */
   readonly onInternalError: (error: unknown) => void;
 }
 
+export interface AdminServerParts extends AdminAppParts {
+  /** With a CA in it, callers need a certificate besides the token. */
+  readonly tls?: TlsFiles | undefined;
+}
+
 /** @throws RAFTSEAL_NODE_PORT */
-export function adminServer(config: ListenerConfig, parts: AdminServerParts): Promise<AdminServer> {
-  const app = adminApp(parts);
-  return new Promise((resolve, reject) => {
-    const server: ServerType = serve(
-      { fetch: app.fetch, hostname: config.host, port: config.port },
-      (address: AddressInfo) => resolve({ port: address.port, close: () => closeServer(server) }),
-    );
-    server.once('error', (cause) => reject(portError('admin API', config, cause)));
-  });
+export function adminServer(
+  address: ListenerConfig,
+  parts: AdminServerParts,
+): Promise<AdminServer> {
+  const { fetch } = adminApp(parts);
+  return openHttpListener({ what: 'admin API', address, fetch, tls: parts.tls });
 }
 
-/** The error of a listener that could not open its port. */
-export function portError(what: string, config: ListenerConfig, cause: unknown): RaftsealError {
-  const reason = codeOf(cause) ?? 'unexpected error';
-  return new RaftsealError(
-    'RAFTSEAL_NODE_PORT',
-    `the ${what} cannot listen on ${config.host}:${config.port} (${reason}): another process may ` +
-      'use the port, or the address is not of this machine; choose another one',
-    { cause },
-  );
-}
-
-export function adminApp({ operations, token, onInternalError }: AdminServerParts): Hono {
+export function adminApp(parts: AdminAppParts): Hono {
+  const { operations, token, onInternalError } = parts;
   const app = new Hono();
   app.get('/health', (c) =>
     operations.healthy ? c.json({ status: 'ok' }) : c.json({ status: 'unavailable' }, 503),
   );
   app.use(async (c, next) => {
-    if (!isAuthorized(c.req.header('authorization'), token)) throw unauthorized();
+    if (!bearsToken(c.req.header('authorization'), token)) throw unauthorized();
     await next();
   });
-  app.use(
-    bodyLimit({
-      maxSize: BODY_BYTES_MAX,
-      onError: () => {
-        throw badRequest(`expected a body of at most ${BODY_BYTES_MAX} bytes`);
-      },
-    }),
-  );
+  app.use(boundedBody());
+  app.route('/', adminRoutes(parts));
+  app.notFound(() => {
+    throw new RaftsealError('RAFTSEAL_NODE_NOT_FOUND', 'there is no such admin call');
+  });
+  app.onError((error, c) => {
+    const { reply, status } = errorReplyOf(error, onInternalError);
+    return c.json(reply, status);
+  });
+  return app;
+}
+
+/** The calls themselves, for an application that has found out who calls and bounds the body. */
+export function adminRoutes({ operations, forward }: AdminRoutesParts): Hono {
+  const app = new Hono();
+  const atLeader: MiddlewareHandler = async (c, next) => {
+    const { pathname, search } = new URL(c.req.url);
+    const body = await c.req.text();
+    const reply = await forward?.({ method: c.req.method, path: pathname + search, body });
+    if (reply) return reply;
+    await next();
+    return undefined;
+  };
   app.get('/metrics', async (c) => {
     const { contentType, text } = await operations.metrics();
     return c.body(text, 200, { 'content-type': contentType });
   });
   app.get('/v1/status', (c) => c.json(operations.status()));
-  app.post('/v1/encryption/enable', async (c) => {
+  app.post('/v1/encryption/enable', atLeader, async (c) => {
     await operations.enableEncryption(wavesOf(await jsonBody(c.req)));
     return c.json(operations.status(), 202);
   });
-  app.post('/v1/keys/rotate', async (c) => {
+  app.post('/v1/keys/rotate', atLeader, async (c) => {
     const purpose = purposeOf(await jsonBody(c.req));
     return c.json({ purpose, dekId: await operations.rotate(purpose) });
   });
   app.get('/v1/log', async (c) => c.json(await operations.inspectLog(logRequestOf(c.req.query()))));
   app.post('/v1/verify', async (c) => c.json(await operations.verify()));
-  app.notFound(() => {
-    throw new RaftsealError('RAFTSEAL_NODE_NOT_FOUND', 'there is no such admin call');
-  });
-  app.onError((error, c) => {
-    const known = error instanceof RaftsealError;
-    if (!known) onInternalError(error);
-    const code: ErrorCode = known ? error.code : 'RAFTSEAL_NODE_INTERNAL';
-    const message = known ? error.message : 'unexpected failure: see the log of the node';
-    return c.json({ code, message }, statuses[code] ?? statusOfRefusal);
-  });
   return app;
-}
-
-/** Any other refusal is one of the state that the node is in. */
-const statusOfRefusal = 409;
-
-const statuses: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
-  RAFTSEAL_NODE_UNAUTHORIZED: 401,
-  RAFTSEAL_NODE_BAD_REQUEST: 400,
-  RAFTSEAL_NODE_NOT_FOUND: 404,
-  RAFTSEAL_NODE_INTERNAL: 500,
-};
-
-/** Compares digests, so that neither content nor length of the token shows in the time taken. */
-function isAuthorized(header: string | undefined, token: string): boolean {
-  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
-  return timingSafeEqual(digest(header ?? ''), digest(`Bearer ${token}`));
-}
-
-async function jsonBody(request: { text(): Promise<string> }): Promise<Record<string, unknown>> {
-  const text = await request.text();
-  if (text === '') return {};
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    throw badRequest('expected a JSON body');
-  }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw badRequest('expected a JSON object');
-  }
-  return value as Record<string, unknown>;
 }
 
 function wavesOf({ waves }: Record<string, unknown>): readonly (readonly number[])[] | undefined {
@@ -174,15 +151,4 @@ function unauthorized(): RaftsealError {
     'RAFTSEAL_NODE_UNAUTHORIZED',
     'expected `Authorization: Bearer <token>` with the token of admin.token in the data directory',
   );
-}
-
-function badRequest(message: string): RaftsealError {
-  return new RaftsealError('RAFTSEAL_NODE_BAD_REQUEST', message);
-}
-
-function closeServer(server: ServerType): Promise<void> {
-  return new Promise((resolve) => {
-    server.close(() => resolve());
-    if ('closeAllConnections' in server) server.closeAllConnections();
-  });
 }

@@ -1,5 +1,5 @@
 /** The admin token: a file of its own, 0600, made at the first start unless the operator gives one. */
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { codeOf, RaftsealError } from '@raftseal/interface';
 import { writeFlushed } from '../data-directory.ts';
@@ -36,15 +36,25 @@ export async function readToken(path: string): Promise<string> {
     if (error instanceof RaftsealError) throw error;
     throw tokenError(path, `cannot be read (${codeOf(error) ?? 'unexpected error'})`, error);
   }
+  const problem = tokenProblem(text);
+  if (problem !== undefined) throw tokenError(path, problem);
+  return text;
+}
+
+/** What keeps a text from being a token; undefined where nothing does. */
+export function tokenProblem(text: string): string | undefined {
   // Anything else would not arrive in an HTTP header as it was sent.
   const printable = /^[!-~]+$/.test(text);
-  if (!printable || text.length < TOKEN_CHARACTERS_MIN || text.length > TOKEN_CHARACTERS_MAX) {
-    throw tokenError(
-      path,
-      `must hold one word of ${TOKEN_CHARACTERS_MIN} to ${TOKEN_CHARACTERS_MAX} ASCII characters`,
-    );
+  if (printable && text.length >= TOKEN_CHARACTERS_MIN && text.length <= TOKEN_CHARACTERS_MAX) {
+    return undefined;
   }
-  return text;
+  return `must hold one word of ${TOKEN_CHARACTERS_MIN} to ${TOKEN_CHARACTERS_MAX} ASCII characters`;
+}
+
+/** Compares digests, so that neither content nor length of the token shows in the time taken. */
+export function bearsToken(header: string | undefined, token: string): boolean {
+  const digest = (text: string): Buffer => createHash('sha256').update(text).digest();
+  return timingSafeEqual(digest(header ?? ''), digest(`Bearer ${token}`));
 }
 
 function tokenError(path: string, what: string, cause?: unknown): RaftsealError {

@@ -10,6 +10,7 @@ export const nodeErrors = {
   RAFTSEAL_NODE_SHARD_COUNT: 'The data directory was made for another number of shards.',
   RAFTSEAL_NODE_SIDECAR_WITHOUT_ENCRYPTION: 'A sidecar is present and encryption is off.',
   RAFTSEAL_NODE_SIDECAR_BEHIND_LOG: 'The sidecar is older than the log of a shard.',
+  RAFTSEAL_NODE_LOG_PLACE: 'The logs of the data directory are elsewhere than asked for.',
   RAFTSEAL_NODE_LOG_BEHIND_STORE: 'A log ends before what its store has applied.',
   RAFTSEAL_NODE_CLEARTEXT_DATA: 'The data directory holds cleartext and encryption was to be on.',
   RAFTSEAL_NODE_NOT_BOOTSTRAPPED: 'The operation needs the keys that enabling encryption makes.',
@@ -25,4 +26,10 @@ export const nodeErrors = {
   RAFTSEAL_NODE_UNREACHABLE: 'The node does not answer at its admin address.',
   RAFTSEAL_NODE_INTERNAL: 'An unexpected failure; the log of the node says more.',
   RAFTSEAL_NODE_REGISTRY_CORRUPT: 'A row of the writer registry is damaged.',
+  RAFTSEAL_NODE_CERTIFICATE: 'A certificate is missing, unreadable, or does not fit its key.',
+  RAFTSEAL_NODE_SECRET_FILE: 'A file with a secret is missing, unreadable, too open or malformed.',
+  RAFTSEAL_NODE_NOT_CONTROL_LEADER: 'Another node leads the control shard, or none does.',
+  RAFTSEAL_NODE_PEER_UNAVAILABLE: 'Another node cannot be reached, or does not answer in time.',
+  RAFTSEAL_NODE_PEER_REFUSED: 'One node does not take the other for one of its cluster.',
+  RAFTSEAL_NODE_PEER_REPLY: 'Another node answered something that is not as expected.',
 } as const;

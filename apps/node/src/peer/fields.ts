@@ -1,0 +1,85 @@
+/** Reads the fields of a JSON object that another node sent: nothing is taken unchecked. */
+import type { RaftsealError } from '@raftseal/interface';
+
+export interface IntegerBounds {
+  readonly min: number;
+  readonly max: number;
+}
+
+const TEXT_CHARACTERS_MAX = 256;
+const BYTES_MAX = 32 * 1024;
+
+export class Fields {
+  readonly #values: Record<string, unknown>;
+  readonly #refuse: (expected: string) => RaftsealError;
+
+  /** @param refuse makes the error of a field that is not as expected */
+  constructor(value: unknown, refuse: (expected: string) => RaftsealError) {
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+      throw refuse('expected a JSON object');
+    }
+    this.#values = value as Record<string, unknown>;
+    this.#refuse = refuse;
+  }
+
+  object(name: string): Fields {
+    return new Fields(this.#values[name], () => this.#error(name, 'an object'));
+  }
+
+  /** One line, not empty. */
+  text(name: string): string {
+    const value = this.#values[name];
+    if (isLine(value)) return value;
+    throw this.#error(name, `a text of 1 to ${TEXT_CHARACTERS_MAX} printable characters`);
+  }
+
+  texts(name: string, countMax: number): readonly string[] {
+    const value = this.#values[name];
+    if (Array.isArray(value) && value.length <= countMax && value.every(isLine)) return value;
+    throw this.#error(name, `at most ${countMax} texts`);
+  }
+
+  integer(name: string, { min, max }: IntegerBounds): number {
+    const value = this.#values[name];
+    if (Number.isSafeInteger(value) && Number(value) >= min && Number(value) <= max) {
+      return Number(value);
+    }
+    throw this.#error(name, `a whole number from ${min} to ${max}`);
+  }
+
+  oneOf<T extends string>(name: string, values: readonly T[]): T {
+    const value = values.find((known) => known === this.#values[name]);
+    if (value !== undefined) return value;
+    throw this.#error(name, values.join(' or '));
+  }
+
+  /** Lower-case hex, or null. */
+  hexOrNull(name: string, length: number): string | null {
+    const value = this.#values[name];
+    if (value === null) return null;
+    if (typeof value === 'string' && value.length === 2 * length && /^[0-9a-f]*$/.test(value)) {
+      return value;
+    }
+    throw this.#error(name, `null, or ${length} bytes in hex`);
+  }
+
+  /** Bytes in base64. */
+  bytes(name: string, { min, max }: IntegerBounds = { min: 1, max: BYTES_MAX }): Buffer {
+    const value = this.#values[name];
+    if (typeof value === 'string' && value.length <= 2 * max + 4) {
+      const bytes = Buffer.from(value, 'base64');
+      const inBounds = bytes.length >= min && bytes.length <= max;
+      if (inBounds && bytes.toString('base64') === value) return bytes;
+    }
+    throw this.#error(name, `${min === max ? min : `${min} to ${max}`} bytes in base64`);
+  }
+
+  #error(name: string, expected: string): RaftsealError {
+    return this.#refuse(`expected "${name}" to be ${expected}`);
+  }
+}
+
+function isLine(value: unknown): value is string {
+  if (typeof value !== 'string' || value.length > TEXT_CHARACTERS_MAX) return false;
+  return /^[^\p{C}]+$/u.test(value);
+}
