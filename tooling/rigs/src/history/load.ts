@@ -1,0 +1,56 @@
+/** Clients that work side by side until they are told to stop, every operation recorded. */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Random } from '../random.ts';
+import { ClusterClient, type ClusterClientOptions } from './cluster-client.ts';
+import type { HistoryRecorder } from './recorder.ts';
+import type { Workload } from './workload.ts';
+
+export interface LoadOptions extends ClusterClientOptions {
+  readonly clients: number;
+  /** The mean pause of one client between two operations, in ms. */
+  readonly pauseMs: number;
+  readonly recorder: HistoryRecorder;
+  readonly workload: Workload;
+  readonly random: Random;
+}
+
+/** A client that was refused waits a little: nothing is won by asking again at once. */
+const REFUSED_PAUSE_MS = 50;
+
+export class Load {
+  readonly #options: LoadOptions;
+  readonly #clients: readonly ClusterClient[];
+  readonly #stopping = new AbortController();
+  #working: Promise<unknown> | undefined;
+
+  constructor(options: LoadOptions) {
+    this.#options = options;
+    this.#clients = Array.from({ length: options.clients }, () => new ClusterClient(options));
+  }
+
+  /** Resolves once every client has reached the cluster; then they work. */
+  async start(): Promise<void> {
+    await Promise.all(this.#clients.map((client) => client.ready()));
+    this.#working = Promise.all(this.#clients.map((client, id) => this.#work(client, id)));
+  }
+
+  /** Resolves once every operation under way has ended. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#working;
+    for (const client of this.#clients) client.close();
+  }
+
+  async #work(client: ClusterClient, id: number): Promise<void> {
+    const { recorder, workload, random, pauseMs } = this.#options;
+    while (!this.#stopping.signal.aborted) {
+      const assignment = workload.next();
+      const outcome = await recorder.record(id, assignment, () =>
+        client.perform(assignment.commands),
+      );
+      workload.ended(assignment, outcome);
+      const pause = outcome.outcome === 'refused' ? REFUSED_PAUSE_MS : pauseMs;
+      await delay(random.between(0, 2 * pause));
+    }
+  }
+}
