@@ -90,11 +90,16 @@ export interface Address {
 export const REDIS_PORT_DEFAULT = 6379;
 export const ADMIN_PORT_DEFAULT = 7379;
 export const PEER_PORT_DEFAULT = 8379;
+export const ETCD_PREFIX_DEFAULT = '/raftseal';
+/** What etcd takes if it is not told otherwise. */
+export const ETCD_SPACE_BYTES_DEFAULT: number = 2 * 1024 * 1024 * 1024;
+export const LEASE_TTL_MS_DEFAULT = 5_000;
+const PREFIX_CHARACTERS_MAX = 200;
 export const CACHE_BYTES_DEFAULT: number = 256 * 1024 * 1024;
 
 /**
  * Refuses combinations that would start a node less safe than it looks.
- * @throws RAFTSEAL_NODE_KEK_REQUIRED, RAFTSEAL_NODE_EXPOSED
+ * @throws RAFTSEAL_NODE_KEK_REQUIRED, RAFTSEAL_NODE_EXPOSED, RAFTSEAL_NODE_OPTION
  */
 export function checkConfig(config: NodeConfig): void {
   if (config.encryption === 'on' && config.kekUri === undefined) {
@@ -105,12 +110,85 @@ export function checkConfig(config: NodeConfig): void {
     );
   }
   if (!isLoopback(config.redis.host) && config.redis.password === undefined) {
-    throw new RaftsealError(
-      'RAFTSEAL_NODE_EXPOSED',
+    throw exposed(
       `listening on ${config.redis.host} opens the store to the network: give --password-file, or ` +
         'listen on 127.0.0.1',
     );
   }
+  if (config.cluster) checkClusterConfig(config.cluster);
+}
+
+function checkClusterConfig({ etcd, peer, advertise }: ClusterConfig): void {
+  checkEtcdConfig(etcd);
+  for (const { host } of [advertise.redis, advertise.peer]) {
+    if (!isWildcard(host)) continue;
+    const found = JSON.stringify(host);
+    throw optionError(`other nodes and clients cannot connect to ${found}: give --advertise-host`);
+  }
+  if (peer.security.kind === 'mtls') return;
+  for (const host of [peer.host, advertise.peer.host]) {
+    if (isLoopback(host)) continue;
+    throw exposed(
+      `a peer token would go to and from ${host} in the clear: give --peer-ca, --peer-cert and ` +
+        '--peer-key, or keep all nodes on 127.0.0.1',
+    );
+  }
+}
+
+function checkEtcdConfig(etcd: EtcdConfig): void {
+  const urls = etcd.endpoints.map(endpointUrl);
+  const [first] = urls;
+  if (!first || urls.some(({ protocol }) => protocol !== first.protocol)) {
+    throw optionError('--etcd: expected one URL or more, all of them http:// or all https://');
+  }
+  const exposedUrl = urls.find((url) => url.protocol === 'http:' && !isLoopback(hostOf(url)));
+  if (exposedUrl) {
+    throw exposed(
+      `${exposedUrl.origin} would be used in the clear: have etcd serve https:// and give ` +
+        '--etcd-ca, and --etcd-cert with --etcd-key or --etcd-user with --etcd-password-file',
+    );
+  }
+  const hasFiles = etcd.caPath !== undefined || etcd.certificatePath !== undefined;
+  if (first.protocol === 'http:' && hasFiles) {
+    throw optionError('--etcd-ca and --etcd-cert need --etcd with https:// URLs');
+  }
+  if ((etcd.certificatePath === undefined) !== (etcd.keyPath === undefined)) {
+    throw optionError('--etcd-cert and --etcd-key: expected both or none');
+  }
+  if ((etcd.userName === undefined) !== (etcd.passwordPath === undefined)) {
+    throw optionError('--etcd-user and --etcd-password-file: expected both or none');
+  }
+  if (!/^(\/[\w.-]+)+$/.test(etcd.prefix) || etcd.prefix.length > PREFIX_CHARACTERS_MAX) {
+    throw optionError(
+      `--etcd-prefix: expected names of letters, digits, ., _ and -, such as ${ETCD_PREFIX_DEFAULT}` +
+        ` or /prod/raftseal, at most ${PREFIX_CHARACTERS_MAX} characters`,
+    );
+  }
+}
+
+/** Names in it other than the address would be ignored, or be a password on a command line. */
+function endpointUrl(text: string): URL {
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  const isPlain = url !== undefined && url.username === '' && /^https?:\/\/[^/?#]+\/?$/.test(text);
+  if (isPlain) return url;
+  throw optionError('--etcd: expected URLs such as https://10.0.0.1:2379, separated by commas');
+}
+
+function hostOf({ hostname }: URL): string {
+  return hostname.replace(/^\[|\]$/g, '');
+}
+
+/** Addresses that stand for all of a machine's. */
+function isWildcard(host: string): boolean {
+  return host === '' || host === '*' || /^[0.]+$/.test(host) || /^[0:]+$/.test(host);
+}
+
+function exposed(message: string): RaftsealError {
+  return new RaftsealError('RAFTSEAL_NODE_EXPOSED', message);
+}
+
+function optionError(message: string): RaftsealError {
+  return new RaftsealError('RAFTSEAL_NODE_OPTION', message);
 }
 
 /** Whether an address can be reached from this machine alone. */

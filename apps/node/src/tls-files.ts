@@ -6,6 +6,7 @@
 import { X509Certificate } from 'node:crypto';
 import { createSecureContext } from 'node:tls';
 import { codeOf, RaftsealError } from '@raftseal/interface';
+import type { ListenerTls } from './config.ts';
 import { readPublicFile, readSecretFile } from './secret-file.ts';
 
 export interface TlsPaths {
@@ -13,6 +14,16 @@ export interface TlsPaths {
   readonly keyPath: string;
   /** What the other side's certificate must be signed by. */
   readonly caPath?: string;
+}
+
+/** The files of a listener that may have TLS. */
+export async function openListenerTls(
+  tls: ListenerTls | undefined,
+  parts: TlsFilesParts,
+): Promise<TlsFiles | undefined> {
+  if (!tls) return undefined;
+  const { clientCaPath: caPath, ...own } = tls;
+  return TlsFiles.open(caPath === undefined ? own : { ...own, caPath }, parts);
 }
 
 /** PEM, under the names that node:tls has for them. */

@@ -14,10 +14,10 @@
  */
 import { type KeyPurpose, RaftsealError } from '@raftseal/interface';
 import { Hono, type MiddlewareHandler } from 'hono';
-import type { ListenerConfig } from '../config.ts';
+import type { TlsListenerConfig } from '../config.ts';
 import { type HttpListener, openHttpListener } from '../http-listener.ts';
 import { badRequest, boundedBody, errorReplyOf, jsonBody } from '../http-replies.ts';
-import type { TlsFiles } from '../tls-files.ts';
+import { openListenerTls } from '../tls-files.ts';
 import type { AdminOperations } from './operations.ts';
 import { bearsToken } from './token.ts';
 
@@ -48,18 +48,23 @@ export interface AdminAppParts extends AdminRoutesParts {
   readonly onInternalError: (error: unknown) => void;
 }
 
-export interface AdminServerParts extends AdminAppParts {
-  /** With a CA in it, callers need a certificate besides the token. */
-  readonly tls?: TlsFiles | undefined;
-}
-
-/** @throws RAFTSEAL_NODE_PORT */
-export function adminServer(
-  address: ListenerConfig,
-  parts: AdminServerParts,
+/**
+ * With TLS and a CA for clients, callers need a certificate besides the token.
+ * @throws RAFTSEAL_NODE_PORT, RAFTSEAL_NODE_CERTIFICATE, RAFTSEAL_NODE_SECRET_FILE
+ */
+export async function adminServer(
+  config: TlsListenerConfig,
+  parts: AdminAppParts,
 ): Promise<AdminServer> {
+  const tls = await openListenerTls(config.tls, { onFailure: parts.onInternalError });
   const { fetch } = adminApp(parts);
-  return openHttpListener({ what: 'admin API', address, fetch, tls: parts.tls });
+  try {
+    const listener = await openHttpListener({ what: 'admin API', address: config, fetch, tls });
+    return { port: listener.port, close: () => listener.close().finally(() => tls?.close()) };
+  } catch (error) {
+    tls?.close();
+    throw error;
+  }
 }
 
 export function adminApp(parts: AdminAppParts): Hono {

@@ -8,6 +8,9 @@ export function optionError(message: string): RaftsealError {
   return new RaftsealError('RAFTSEAL_NODE_OPTION', message);
 }
 
+/** 0 takes a free port. */
+export const portBounds: { readonly min: number; readonly max: number } = { min: 0, max: 65_535 };
+
 /** A whole number within bounds. */
 export function wholeNumber(
   name: string,

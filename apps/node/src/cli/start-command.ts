@@ -13,19 +13,22 @@ import {
 } from '../config.ts';
 import { isShardCount } from '../data-directory.ts';
 import { startNode } from '../node.ts';
+import { type ClusterOptions, clusterOf, withCluster } from './cluster-options.ts';
 import { DATA_PATH_DEFAULT } from './node-address.ts';
 import {
   byteSize,
   configurationPath,
   oneOf,
   optionError,
+  portBounds,
   secretFromFile,
   wholeNumber,
 } from './options.ts';
+import { type TlsOptions, tlsOf, withTls } from './tls-options.ts';
 
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 
-interface StartOptions {
+interface StartOptions extends TlsOptions, ClusterOptions {
   readonly data: string;
   readonly shards?: number;
   readonly encryption: 'on' | 'off';
@@ -41,11 +44,9 @@ interface StartOptions {
   readonly logLevel: (typeof logLevels)[number];
 }
 
-const portBounds = { min: 0, max: 65_535 };
-
 export function startCommand(): Command {
   const option = (flags: string, description: string): Option => new Option(flags, description);
-  return new Command('start')
+  const command = new Command('start')
     .description('run a node')
     .addOption(option('--data <dir>', 'data directory').default(DATA_PATH_DEFAULT))
     .addOption(
@@ -84,32 +85,42 @@ export function startCommand(): Command {
       option('--log-level <level>', logLevels.join(', '))
         .default('info')
         .argParser(oneOf('log-level', logLevels)),
-    )
-    .action(async (options: StartOptions) => {
-      const log = pino({ level: options.logLevel, base: null });
-      const kekUri = options.kek ?? (await trialKek(options, log));
-      await runUntilSignalled(configOf(options, kekUri), log);
-    });
+    );
+  return withCluster(withTls(command)).action(async (options: StartOptions) => {
+    const log = pino({ level: options.logLevel, base: null });
+    const kekUri = options.kek ?? (await trialKek(options, log));
+    await runUntilSignalled(configOf(options, kekUri), log);
+  });
 }
 
 function configOf(options: StartOptions, kekUri: string | undefined): NodeConfig {
   if (options.shards !== undefined && !isShardCount(options.shards)) {
     throw optionError('--shards: expected 1 to 1024');
   }
-  const { passwordFile } = options;
+  const { passwordFile, host, port } = options;
+  const tls = tlsOf(options);
+  const withListenerTls = tls === undefined ? {} : { tls };
+  const cluster = clusterOf(options, { host, port });
   const config: NodeConfig = {
     dataPath: options.data,
     shardCount: options.shards,
     encryption: options.encryption,
     kekUri,
     redis: {
-      host: options.host,
-      port: options.port,
+      host,
+      port,
       password:
         passwordFile === undefined ? undefined : secretFromFile('password-file', passwordFile),
+      ...withListenerTls,
     },
-    admin: { host: options.adminHost, port: options.adminPort, tokenPath: options.tokenFile },
+    admin: {
+      host: options.adminHost,
+      port: options.adminPort,
+      tokenPath: options.tokenFile,
+      ...withListenerTls,
+    },
     cacheBytesMax: options.cache,
+    ...(cluster === undefined ? {} : { cluster }),
   };
   checkConfig(config);
   return config;

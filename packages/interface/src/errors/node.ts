@@ -18,7 +18,7 @@ export const nodeErrors = {
   RAFTSEAL_NODE_NOT_READY: 'The node is still starting.',
   RAFTSEAL_NODE_SHARD_HALTED: 'A shard halted during the operation.',
   RAFTSEAL_NODE_PORT: 'A port cannot be listened on.',
-  RAFTSEAL_NODE_EXPOSED: 'An address beyond loopback needs a password.',
+  RAFTSEAL_NODE_EXPOSED: 'An address beyond loopback needs a password or certificates.',
   RAFTSEAL_NODE_ADMIN_TOKEN: 'The admin token file is missing, unreadable or too open.',
   RAFTSEAL_NODE_UNAUTHORIZED: 'The admin call carries no valid token.',
   RAFTSEAL_NODE_BAD_REQUEST: 'The admin call is not as expected.',
