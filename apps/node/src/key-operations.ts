@@ -94,9 +94,9 @@ export class KeyOperations {
     const { nodeId, keyLifecycle } = this.#parts;
     for (const purpose of ['raft', 'storage'] as const) {
       const dekId = keyLifecycle.state.activeDekId[purpose];
-      const { nonceEpoch } = await keyLifecycle.claimNonceEpoch(dekId);
+      const { nonceEpoch, claimId } = await keyLifecycle.claimNonceEpoch(dekId);
       if (keyLifecycle.isRegistered(dekId)) continue;
-      await this.#propose({ kind: 'register', nodeId, dekId, epoch: nonceEpoch });
+      await this.#propose({ kind: 'register', nodeId, dekId, epoch: nonceEpoch, claimId });
     }
   }
 

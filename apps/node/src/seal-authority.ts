@@ -60,7 +60,9 @@ export class SealAuthority {
       entry.kind === 'register' &&
       entry.nodeId === this.#parts.nodeId &&
       entry.dekId === dekId &&
-      entry.epoch === claim.nonceEpoch
+      entry.epoch === claim.nonceEpoch &&
+      entry.claimId !== undefined &&
+      Buffer.compare(entry.claimId, claim.claimId) === 0
     );
   }
 }

@@ -353,7 +353,7 @@ describe('a process that starts again', () => {
     for (const group of again.groups) expect(await propose(group, 'later')).toBe('later');
     const { storage, raft } = again.keys.state.activeDekId;
     for (const dekId of [storage, raft]) {
-      expect(again.keys.lifecycle.claimOf(dekId)).toEqual({ writerId: 1, nonceEpoch: 2 });
+      expect(again.keys.lifecycle.claimOf(dekId)).toMatchObject({ writerId: 1, nonceEpoch: 2 });
       expect(again.keys.registry.row(dekId, 1)).toMatchObject({ firstEpoch: 1, lastEpoch: 2 });
     }
   });

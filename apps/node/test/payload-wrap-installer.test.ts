@@ -33,7 +33,7 @@ function newInstaller(registered = true) {
   const authority = new SealAuthority({
     nodeId: 'a',
     keyLifecycle: {
-      claimOf: () => ({ writerId: 1, nonceEpoch: 1 }),
+      claimOf: () => ({ writerId: 1, nonceEpoch: 1, claimId: new Uint8Array(16) }),
       isRegistered: () => registered,
     },
   });

@@ -5,8 +5,10 @@ import { describe, expect, it } from 'vitest';
 import { SealAuthority } from '../src/seal-authority.ts';
 
 const DEK_ID = 0xfedcba98;
-const claim: NonceClaim = { writerId: 5, nonceEpoch: 3 };
-const own = { kind: 'register', nodeId: 'a', dekId: DEK_ID, epoch: claim.nonceEpoch } as const;
+const prefix = { writerId: 5, nonceEpoch: 3 };
+const claim: NonceClaim = { ...prefix, claimId: new Uint8Array(16).fill(7) };
+const { claimId } = claim;
+const own = { kind: 'register', nodeId: 'a', dekId: DEK_ID, epoch: 3, claimId } as const;
 
 const REFUSAL = expect.objectContaining({ code: 'RAFTSEAL_NODE_WRITER_NOT_REGISTERED' });
 
@@ -35,7 +37,7 @@ describe('a process that is not registered', () => {
   const unregistered = (): SealAuthority => authorityOver({ current: claim, registered: false });
 
   it('may seal its own registration, under the claimed epoch', () => {
-    expect(drawn(unregistered(), body(own))).toMatchObject(claim);
+    expect(drawn(unregistered(), body(own))).toMatchObject(prefix);
   });
 
   const others: readonly (readonly [string, KeyLifecycleEntry])[] = [
@@ -43,6 +45,8 @@ describe('a process that is not registered', () => {
     ['under another key', { ...own, dekId: DEK_ID - 1 }],
     ['of a lower epoch', { ...own, epoch: 2 }],
     ['of a higher epoch', { ...own, epoch: 4 }],
+    ['of another claim', { ...own, claimId: new Uint8Array(16).fill(8) }],
+    ['that nobody claimed', { ...own, claimId: undefined }],
   ];
 
   it.each(others)('may seal no registration %s', (_, entry) => {
@@ -81,7 +85,7 @@ describe('a process that is registered', () => {
   it('may seal anything', () => {
     const authority = authorityOver({ current: claim, registered: true });
     for (const entry of [undefined, Buffer.from([KIND_DATA]), body({ ...own, nodeId: 'b' })]) {
-      expect(drawn(authority, entry)).toMatchObject(claim);
+      expect(drawn(authority, entry)).toMatchObject(prefix);
     }
   });
 
@@ -89,7 +93,7 @@ describe('a process that is registered', () => {
     const authority = authorityOver({ current: claim, registered: true });
     expect(authority.seals(DEK_ID)).toBe(0n);
     const counters = [1, 2, 3].map(() => drawn(authority));
-    expect(counters).toEqual([1n, 2n, 3n].map((counter) => ({ ...claim, counter })));
+    expect(counters).toEqual([1n, 2n, 3n].map((counter) => ({ ...prefix, counter })));
     expect(authority.seals(DEK_ID)).toBe(3n);
     expect(authority.seals(DEK_ID - 1)).toBe(0n);
   });
@@ -99,9 +103,9 @@ describe('a process that is registered', () => {
     const authority = authorityOver(claims);
     drawn(authority, body(own));
     claims.registered = true;
-    expect(drawn(authority)).toEqual({ ...claim, counter: 2n });
+    expect(drawn(authority)).toEqual({ ...prefix, counter: 2n });
     claims.current = { ...claim, nonceEpoch: 4 };
-    expect(drawn(authority)).toEqual({ ...claim, nonceEpoch: 4, counter: 1n });
+    expect(drawn(authority)).toEqual({ ...prefix, nonceEpoch: 4, counter: 1n });
   });
 
   it('that lost its claim may seal nothing any more', () => {

@@ -10,6 +10,7 @@
 import { fatalError, type KeyRecord, type KeyState } from '@raftseal/interface';
 import type { Change, TransitionContext } from './effect.ts';
 import type { BootstrapEntry, NewKey } from './entry.ts';
+import { isSameBytes } from './same-bytes.ts';
 import { firstRows, writerIdOf } from './writer-registry.ts';
 
 export function bootstrap(
@@ -74,10 +75,6 @@ export function isSameKey(record: KeyRecord | undefined, key: NewKey): boolean {
       return other !== undefined && other.kekUri === kekUri && isSameBytes(other.bytes, bytes);
     })
   );
-}
-
-function isSameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return a.length === b.length && a.every((byte, at) => byte === b[at]);
 }
 
 /** Compared with the keys themselves, not with the active ones: rotations may have followed. */

@@ -42,6 +42,8 @@ export type NoOpReason =
   | 'already-rotated'
   /** Values, or the shard's log, are sealed already; the recorded index stands. */
   | 'already-active'
+  /** A higher epoch of the writer is registered: no process can seal with this one. */
+  | 'stale-epoch'
   /** A rotation overtook the entry: propose it again with the active DEK. */
   | 'stale-dek';
 

@@ -15,6 +15,8 @@ export const TEXT_LENGTH_MAX = 2048;
 /** Longest wrapped DEK. */
 export const WRAP_BYTES_MAX = 16_384;
 export const WRAPS_MAX = 16;
+/** Bytes of what tells two claims of one epoch apart. */
+export const CLAIM_ID_BYTES = 16;
 export const BOOTSTRAP_WRITERS_MAX = 8192;
 /** Shards, and so waves, of one cutover request: the slots of a cluster. */
 export const SHARDS_MAX = 16_384;
@@ -38,7 +40,8 @@ export function entryProblem(entry: KeyLifecycleEntry): string | undefined {
         dekIdProblem(entry.dekId) ??
         (isInteger(entry.epoch, { min: 1, max: NONCE_EPOCH_MAX })
           ? undefined
-          : `the epoch is outside 1..${NONCE_EPOCH_MAX}`)
+          : `the epoch is outside 1..${NONCE_EPOCH_MAX}`) ??
+        claimIdProblem(entry.claimId)
       );
     case 'rotate-dek':
       return newKeyProblem(entry);
@@ -55,6 +58,12 @@ function isInteger(value: number, { min, max }: { min: number; max: number }): b
 
 function dekIdProblem(dekId: number): string | undefined {
   return isInteger(dekId, { min: 1, max: U32_MAX }) ? undefined : 'a DEK id is no non-zero u32';
+}
+
+function claimIdProblem(claimId: Uint8Array | undefined): string | undefined {
+  return claimId === undefined || claimId.length === CLAIM_ID_BYTES
+    ? undefined
+    : `the claim id is not ${CLAIM_ID_BYTES} bytes`;
 }
 
 /** A lone surrogate has no UTF-8 form: it would come back from the log as another string. */

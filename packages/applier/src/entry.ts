@@ -4,7 +4,7 @@
  * | entry | array |
  * | --- | --- |
  * | bootstrap | [1, 1, clusterId bin, [key, key, key], [nodeId str, ...]] |
- * | register | [1, 2, nodeId str, dekId, epoch] |
+ * | register | [1, 2, nodeId str, dekId, epoch] or [1, 2, nodeId str, dekId, epoch, claimId bin] |
  * | rotate-dek | [1, 3, purpose byte, dekId, wraps, createdAtMs u64] |
  * | enable-storage | [1, 4, dekId] |
  * | enable-raft | [1, 5, dekId, controlIndex u64, nil or [[shardId, ...], ...]] |
@@ -25,6 +25,7 @@ import {
 import { Packr } from 'msgpackr';
 import {
   BOOTSTRAP_WRITERS_MAX,
+  CLAIM_ID_BYTES,
   entryProblem,
   keyPurposes,
   SHARDS_MAX,
@@ -69,6 +70,11 @@ export interface RegisterEntry {
   readonly dekId: number;
   /** 1..65535. */
   readonly epoch: number;
+  /**
+   * 16 bytes: the claim that the epoch is registered for. Undefined where no process claimed it:
+   * then the entry makes the node a writer, and no process may seal with the epoch.
+   */
+  readonly claimId?: Uint8Array | undefined;
 }
 
 /** Makes a new DEK the one that new seals of its purpose use. */
@@ -149,7 +155,7 @@ function entryFields(entry: KeyLifecycleEntry): unknown[] {
     case 'bootstrap':
       return [Buffer.from(entry.clusterId), entry.keys.map(keyFields), entry.writers];
     case 'register':
-      return [entry.nodeId, entry.dekId, entry.epoch];
+      return registerFields(entry);
     case 'rotate-dek':
       return keyFields(entry);
     case 'enable-storage':
@@ -157,6 +163,11 @@ function entryFields(entry: KeyLifecycleEntry): unknown[] {
     case 'enable-raft':
       return [entry.dekId, entry.controlIndex, entry.waves ?? null];
   }
+}
+
+function registerFields({ nodeId, dekId, epoch, claimId }: RegisterEntry): unknown[] {
+  const fields = [nodeId, dekId, epoch];
+  return claimId === undefined ? fields : [...fields, Buffer.from(claimId)];
 }
 
 function keyFields({ purpose, dekId, wraps, createdAtMs }: NewKey): unknown[] {
@@ -213,12 +224,18 @@ const entryReaders: Readonly<Record<number, EntryReader>> = {
     };
   },
   2: (reader, fields) => {
-    expectFields('register', fields, 3);
+    if (fields !== 3) expectFields('register', fields, 4);
+    const nodeId = readText(reader, 'nodeId');
+    const dekId = readDekId(reader);
+    const epoch = reader.integer('epoch', { min: 1, max: NONCE_EPOCH_MAX });
+    if (fields === 3) return { kind: 'register', nodeId, dekId, epoch };
+    const bounds = { min: CLAIM_ID_BYTES, max: CLAIM_ID_BYTES };
     return {
       kind: 'register',
-      nodeId: readText(reader, 'nodeId'),
-      dekId: readDekId(reader),
-      epoch: reader.integer('epoch', { min: 1, max: NONCE_EPOCH_MAX }),
+      nodeId,
+      dekId,
+      epoch,
+      claimId: reader.byteString('claimId', bounds),
     };
   },
   3: (reader, fields) => {

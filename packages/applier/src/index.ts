@@ -31,6 +31,7 @@ export {
   type RegisterEntry,
   type RotateDekEntry,
 } from './entry.ts';
+export { CLAIM_ID_BYTES } from './entry-rules.ts';
 export {
   type Installer,
   KeyLifecycle,

@@ -59,6 +59,8 @@ export interface KeyLifecycleParts {
   readonly controlWaitMs: number;
   /** Default: the timers of the platform. */
   readonly startTimer?: StartTimer;
+  /** 16 bytes that no other claim has. Default: random ones. */
+  readonly drawClaimId?: () => Uint8Array;
 }
 
 export interface PlacedEntry {
@@ -95,6 +97,7 @@ export class KeyLifecycle {
       registry: parts.registry,
       state: () => this.#state,
       write: (state) => this.#writeClaim(state),
+      drawClaimId: parts.drawClaimId,
     });
   }
 
@@ -122,7 +125,7 @@ export class KeyLifecycle {
     return this.#enqueue(async () => {
       const { clusterId, keys } = this.#state;
       if (clusterId === undefined) return;
-      const step = { state: this.#state, isNew: false };
+      const step = { state: this.#state };
       await this.#perform({ kind: 'load-deks', clusterId, keys }, step);
       for (const install of installsOf(this.#state)) {
         await this.#perform({ kind: 'install', ...install }, step);
@@ -133,7 +136,9 @@ export class KeyLifecycle {
   /**
    * Says how far the control log reached when this process opened it, read linearizably. Keys made
    * by entries above may be used at epoch 1 by this process, without a claim: no earlier process of
-   * this node can have applied those entries. Without this call every key is claimed.
+   * this node can have applied those entries. For a rotation that takes a registered claim of this
+   * process as well, the latest of the node: so no other process on a copy of the data directory
+   * can have the epoch. Without this call every key is claimed.
    */
   noteControlHead(headIndex: bigint): void {
     assert(this.#controlHeadIndex === undefined, 'the head of the control log is noted once');
@@ -191,12 +196,14 @@ export class KeyLifecycle {
    * The epoch under which this process seals with a DEK. Made durable in the sidecar before it is
    * returned, except for a key that was made while this process ran, whose epoch 1 is durable
    * already. Repeated and concurrent calls give one claim, until the log shows a registration of
-   * this node above it.
+   * this node above it, or one of the same epoch with another claim id: then a copy of the data
+   * directory is in use.
    *
-   * Until {@link isRegistered}, the caller may seal nothing but the `Register` entry of the claim.
+   * Until {@link isRegistered}, the caller may seal nothing but the `Register` entry of the claim,
+   * with its claim id.
    * @throws RAFTSEAL_APPLIER_DEK_UNKNOWN, _DEK_PURPOSE; _WRITER_UNKNOWN where a leader has to
    *   register this node first; _EPOCH_EXHAUSTED where the DEK has to be rotated;
-   *   _EPOCH_ROLLBACK where the sidecar is an old copy; _SIDECAR_FAILED.
+   *   _EPOCH_ROLLBACK where the sidecar is an old copy; _SIDECAR_FAILED; _CLAIMS_ABANDONED.
    */
   claimNonceEpoch(dekId: number): Promise<NonceClaim> {
     const held = this.claimOf(dekId);
@@ -218,9 +225,17 @@ export class KeyLifecycle {
     return this.#claims.of(dekId);
   }
 
-  /** True where the registry shows the claim of this process: it may seal under the DEK. */
+  /** True where the log has registered the claim of this process: it may seal under the DEK. */
   isRegistered(dekId: number): boolean {
     return this.#claims.isRegistered(dekId);
+  }
+
+  /**
+   * Ends every claim of this process for good, at once: for a process that learns that another has
+   * taken the place of its node. It goes on applying; it seals nothing any more.
+   */
+  abandonClaims(): void {
+    this.#claims.abandon();
   }
 
   /** Ends waits, lets what runs finish, wipes the MAC key. Idempotent. */
@@ -282,7 +297,8 @@ export class KeyLifecycle {
     const context = { ...place, registry: this.#parts.registry };
     const { state, effects, outcome } = transition(this.#state, context, entry);
     const isNew = this.#controlHeadIndex !== undefined && place.index > this.#controlHeadIndex;
-    for (const effect of effects) await this.#perform(effect, { state, isNew });
+    const onDurable: Step['onDurable'] = (before) => this.#claims.follow(entry, { before, isNew });
+    for (const effect of effects) await this.#perform(effect, { state, onDurable });
     return outcome;
   }
 
@@ -330,7 +346,7 @@ export class KeyLifecycle {
   }
 
   /** The MAC is made under the index DEK, the one that is never rotated. */
-  async #write({ state, isNew }: Step): Promise<void> {
+  async #write({ state, onDurable }: Step): Promise<void> {
     assert(this.#macKey !== undefined, 'the index DEK is loaded before a state is written');
     const before = this.#state;
     const next = { ...state, generation: before.generation + 1n };
@@ -339,7 +355,7 @@ export class KeyLifecycle {
       macKey: this.#macKey,
     });
     this.#state = next;
-    if (isNew) this.#claims.holdFirstEpochs(before);
+    onDurable?.(before);
     this.#waits.check();
     for (const listener of this.#listeners) listener(next);
   }
@@ -347,7 +363,7 @@ export class KeyLifecycle {
   /** A claim halts no shard, unless the sidecar failed for good. */
   async #writeClaim(state: KeyState): Promise<void> {
     try {
-      await this.#write({ state, isNew: false });
+      await this.#write({ state });
     } catch (cause) {
       const fatal = cause instanceof RaftsealError && cause.fatal;
       throw failed('RAFTSEAL_APPLIER_SIDECAR_FAILED', { cause, fatal });
@@ -358,8 +374,8 @@ export class KeyLifecycle {
 /** What an effect is performed for. */
 interface Step {
   readonly state: KeyState;
-  /** True for an entry that no earlier process of this node can have applied. */
-  readonly isNew: boolean;
+  /** Called once the state is durable, before others see it. */
+  readonly onDurable?: (before: KeyState) => void;
 }
 
 type EffectFailure = Extract<ErrorCode, `RAFTSEAL_APPLIER_${string}_FAILED`>;

@@ -2,12 +2,20 @@
  * Which nonce epochs this process may seal under.
  *
  * An epoch is in the sidecar before anyone learns of it, and no two processes of a node are given
- * the same one under a key. Epoch 1 goes to the process that was running when the key was made:
- * nobody can have sealed under it before. Every other process claims one above the recorded. A
- * registration of this node above a claim (somebody else is us) raises the record and so ends the
- * claim.
+ * the same one under a key, unless they run on copies of one data directory. So each claim has a
+ * random id, and the first registration of an epoch in the log says whose it is: a claim whose epoch
+ * is registered with another id ends, and so does one below a registration of this node.
+ *
+ * A key comes with a registration of every known writer at epoch 1. That epoch goes to the one
+ * process of the node that cannot have a rival: whose claim is the latest that the log has
+ * registered for the node when the key is made or, for the first keys, who was running when the
+ * control log had no entry of theirs. Every other process claims an epoch above it.
  */
+import { randomBytes } from 'node:crypto';
 import { type KeyRecord, type KeyState, RaftsealError } from '@raftseal/interface';
+import type { KeyLifecycleEntry, RegisterEntry } from './entry.ts';
+import { CLAIM_ID_BYTES } from './entry-rules.ts';
+import { isSameBytes } from './same-bytes.ts';
 import { checkEpoch } from './startup-checks.ts';
 import { type WriterRowView, writerIdOf } from './writer-registry.ts';
 
@@ -15,6 +23,8 @@ import { type WriterRowView, writerIdOf } from './writer-registry.ts';
 export interface NonceClaim {
   readonly writerId: number;
   readonly nonceEpoch: number;
+  /** 16 bytes, drawn for this claim; its `Register` entry carries them. */
+  readonly claimId: Uint8Array;
 }
 
 export interface NonceClaimsParts {
@@ -24,12 +34,25 @@ export interface NonceClaimsParts {
   readonly state: () => KeyState;
   /** Makes a state durable; called by `claim` only. */
   readonly write: (state: KeyState) => Promise<void>;
+  /** 16 bytes that no other claim has. Default: random ones. */
+  readonly drawClaimId: (() => Uint8Array) | undefined;
+}
+
+/** An epoch that this process holds under a DEK. */
+interface Hold {
+  readonly nonceEpoch: number;
+  readonly claimId: Uint8Array;
+  /** True once the log has registered the epoch for this very claim. */
+  readonly isConfirmed: boolean;
 }
 
 export class NonceClaims {
   readonly #parts: NonceClaimsParts;
-  /** By DEK: the epoch that this process holds. */
-  readonly #epochs = new Map<number, number>();
+  /** By DEK. */
+  readonly #holds = new Map<number, Hold>();
+  /** True while the latest registration of this node, as far as applied here, is this process's. */
+  #isLatestRegistered = false;
+  #isAbandoned = false;
   #writerId: number | undefined;
 
   constructor(parts: NonceClaimsParts) {
@@ -38,46 +61,122 @@ export class NonceClaims {
 
   /** The claim under a DEK, or undefined where there is none or it has ended. */
   of(dekId: number): NonceClaim | undefined {
-    const nonceEpoch = this.#epochs.get(dekId);
+    const hold = this.#current(dekId);
     const writerId = this.#ownWriterId();
-    if (nonceEpoch === undefined || writerId === undefined) return undefined;
-    if (nonceEpoch !== this.#parts.state().keys.get(dekId)?.nonceEpoch) return undefined;
-    return { writerId, nonceEpoch };
+    if (hold === undefined || writerId === undefined) return undefined;
+    const { nonceEpoch, claimId } = hold;
+    return { writerId, nonceEpoch, claimId };
   }
 
   isRegistered(dekId: number): boolean {
-    const claim = this.of(dekId);
-    if (claim === undefined) return false;
-    return this.#parts.registry.row(dekId, claim.writerId)?.lastEpoch === claim.nonceEpoch;
-  }
-
-  /**
-   * Holds epoch 1 of the keys that are new since `before`. A higher epoch says that a row of an
-   * earlier process was there: such a key is claimed.
-   */
-  holdFirstEpochs(before: KeyState): void {
-    for (const [dekId, { nonceEpoch }] of this.#parts.state().keys) {
-      if (!before.keys.has(dekId) && nonceEpoch === 1) this.#epochs.set(dekId, nonceEpoch);
-    }
+    const hold = this.#current(dekId);
+    const writerId = this.#ownWriterId();
+    if (hold === undefined || writerId === undefined || !hold.isConfirmed) return false;
+    return this.#parts.registry.row(dekId, writerId)?.lastEpoch === hold.nonceEpoch;
   }
 
   /** Claims the next epoch; one call at a time. @throws see `KeyLifecycle.claimNonceEpoch` */
   async claim(dekId: number): Promise<NonceClaim> {
+    const { nodeId, registry, state: durableState, write } = this.#parts;
+    this.#checkNotAbandoned();
     const held = this.of(dekId);
     if (held !== undefined) return held;
-    const state = this.#parts.state();
+    const state = durableState();
     const key = sealingKey(state, dekId);
     const writerId = this.#ownWriterId();
-    if (writerId === undefined) throw noWriter(this.#parts.nodeId);
-    const { registry } = this.#parts;
+    if (writerId === undefined) throw noWriter(nodeId);
     checkEpoch({ dekId, key, lastEpoch: registry.row(dekId, writerId)?.lastEpoch });
     const nonceEpoch = key.nonceEpoch + 1;
-    await this.#parts.write({
-      ...state,
-      keys: new Map(state.keys).set(dekId, { ...key, nonceEpoch }),
-    });
-    this.#epochs.set(dekId, nonceEpoch);
-    return { writerId, nonceEpoch };
+    await write({ ...state, keys: new Map(state.keys).set(dekId, { ...key, nonceEpoch }) });
+    this.#checkNotAbandoned();
+    const claimId = this.#drawClaimId();
+    this.#holds.set(dekId, { nonceEpoch, claimId, isConfirmed: false });
+    return { writerId, nonceEpoch, claimId };
+  }
+
+  /**
+   * Follows an entry that was applied, once the state that it led to is durable.
+   * @param isNew no earlier process of this node can have applied it.
+   */
+  follow(entry: KeyLifecycleEntry, { before, isNew }: { before: KeyState; isNew: boolean }): void {
+    if (entry.kind === 'register' && entry.nodeId === this.#parts.nodeId) {
+      this.#followRegistration(entry);
+    }
+    if (!isNew || this.#isAbandoned) return;
+    if (before.clusterId !== undefined && !this.#isLatestRegistered) return;
+    if (this.#holdFirstEpochs(before)) this.#isLatestRegistered = true;
+  }
+
+  /**
+   * Follows registrations whose entries were not seen, nor who made them: a claim that is not
+   * confirmed may be somebody else's by then, and so may the next first epoch.
+   */
+  followUnseen(): void {
+    this.#isLatestRegistered = false;
+    const writerId = this.#ownWriterId();
+    if (writerId === undefined) return;
+    for (const [dekId, { nonceEpoch, isConfirmed }] of this.#holds) {
+      const lastEpoch = this.#parts.registry.row(dekId, writerId)?.lastEpoch ?? 0;
+      if (!isConfirmed && lastEpoch >= nonceEpoch) this.#holds.delete(dekId);
+    }
+  }
+
+  /** Ends every claim; none is given any more. */
+  abandon(): void {
+    this.#isAbandoned = true;
+    this.#holds.clear();
+  }
+
+  #followRegistration({ dekId, epoch, claimId }: RegisterEntry): void {
+    const hold = this.#current(dekId);
+    const isOurs =
+      hold?.nonceEpoch === epoch && claimId !== undefined && isSameBytes(claimId, hold.claimId);
+    if (!isOurs) {
+      this.#isLatestRegistered = false;
+      // The first registration of an epoch counts: a later one changes nothing for who has it.
+      if (hold?.nonceEpoch === epoch && !hold.isConfirmed) this.#holds.delete(dekId);
+      return;
+    }
+    if (hold.isConfirmed) return;
+    this.#holds.set(dekId, { ...hold, isConfirmed: true });
+    this.#isLatestRegistered = true;
+  }
+
+  /**
+   * Holds epoch 1 of the keys that are new since `before` and registered for this node. A higher
+   * epoch says that a row of an earlier process was there: such a key is claimed.
+   * @returns whether there was any.
+   */
+  #holdFirstEpochs(before: KeyState): boolean {
+    const writerId = this.#ownWriterId();
+    if (writerId === undefined) return false;
+    let holdsAny = false;
+    for (const [dekId, { nonceEpoch }] of this.#parts.state().keys) {
+      if (before.keys.has(dekId) || nonceEpoch !== 1) continue;
+      if (this.#parts.registry.row(dekId, writerId)?.lastEpoch !== 1) continue;
+      this.#holds.set(dekId, { nonceEpoch, claimId: this.#drawClaimId(), isConfirmed: true });
+      holdsAny = true;
+    }
+    return holdsAny;
+  }
+
+  /** What is held under a DEK, unless a registration of this node above it has raised the record. */
+  #current(dekId: number): Hold | undefined {
+    const hold = this.#holds.get(dekId);
+    return hold?.nonceEpoch === this.#parts.state().keys.get(dekId)?.nonceEpoch ? hold : undefined;
+  }
+
+  #drawClaimId(): Uint8Array {
+    return this.#parts.drawClaimId?.() ?? randomBytes(CLAIM_ID_BYTES);
+  }
+
+  #checkNotAbandoned(): void {
+    if (!this.#isAbandoned) return;
+    throw new RaftsealError(
+      'RAFTSEAL_APPLIER_CLAIMS_ABANDONED',
+      `expected this process to be the only one of ${this.#parts.nodeId}; another has taken its ` +
+        'place. Stop this process, and start the node again where it is to run.',
+    );
   }
 
   /** Given once and for good. */

@@ -42,8 +42,9 @@ const STATE_BYTES_MAX = SIDECAR_BYTES_MAX - 1024 * 1024;
 /**
  * Whether an entry may be proposed.
  * @throws RAFTSEAL_APPLIER_*, never fatal: the codes that apply would halt with; besides them
- *   _ALREADY_BOOTSTRAPPED and _DEK_CONFLICT for repetitions, _STATE_TOO_LARGE; and what `unwrapDek`
- *   throws for a wrap that this node's KEK does not open.
+ *   _ALREADY_BOOTSTRAPPED and _DEK_CONFLICT for repetitions, _EPOCH_STALE for a registration below
+ *   the registered one, _STATE_TOO_LARGE; and what `unwrapDek` throws for a wrap that this node's
+ *   KEK does not open.
  */
 export async function precheck(parts: PrecheckParts, proposed: ProposedEntry): Promise<Precheck> {
   const { shardId, entry } = proposed;
@@ -54,6 +55,7 @@ export async function precheck(parts: PrecheckParts, proposed: ProposedEntry): P
   const { state, effects, outcome } = asRefusal(() =>
     transition(parts.state, { shardId, index, registry }, entry),
   );
+  refuseStaleEpoch(entry, outcome);
   checkWritable(parts.state, state);
   for (const effect of effects) {
     if (effect.kind !== 'load-deks') continue;
@@ -80,6 +82,19 @@ function refuseRepetition(state: KeyState, entry: KeyLifecycleEntry): void {
       `expected a DEK id that no key has had; found ${entry.dekId}. Draw another one.`,
     );
   }
+}
+
+/** In a log it changes nothing; asked for, it says that the asker's key state is an old one. */
+function refuseStaleEpoch(entry: KeyLifecycleEntry, outcome: Outcome): void {
+  if (entry.kind !== 'register' || outcome.kind !== 'no-op') return;
+  if (outcome.reason !== 'stale-epoch') return;
+  const { nodeId, dekId, epoch } = entry;
+  throw new RaftsealError(
+    'RAFTSEAL_APPLIER_EPOCH_STALE',
+    `expected ${nodeId} to register under DEK ${dekId} with an epoch that is not below its ` +
+      `registered one; found ${epoch}. Claim another; if it is low again, the node's sidecar is an ` +
+      'old copy: restore the whole data directory.',
+  );
 }
 
 function asRefusal<Result>(act: () => Result): Result {

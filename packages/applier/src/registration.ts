@@ -2,9 +2,11 @@
  * `Register`: the nonce epoch under which a node's process seals with a DEK. A node that is no
  * writer yet becomes one and gets the next free writer id.
  *
- * The registered epoch equal to the one in the row is a no-op, or a node would halt on each replay;
- * a lower one is fatal: some process has registered past it, and sealing under it could repeat a
- * nonce. Leaders refuse it before they propose.
+ * Rows take the highest epoch, whatever the order in which they learn of them. An epoch that is in
+ * the row already is a no-op, or a node would halt on each replay. So is a lower one: rows can be
+ * ahead of the log, where the sidecar was lost and they were not, or where they came with a
+ * snapshot. It gives nobody an epoch: the process that claimed it sees the higher one in the row and
+ * has to claim above. Leaders refuse it before they propose.
  */
 import { fatalError, type KeyRecord, type KeyState } from '@raftseal/interface';
 import type { Change, TransitionContext } from './effect.ts';
@@ -27,17 +29,14 @@ export function register(
     );
   }
   const change = registerEpoch(registry, { dekId, writerId, epoch });
-  if (change.kind === 'lower') {
-    throw fatalError(
-      'RAFTSEAL_APPLIER_EPOCH_STALE',
-      `expected ${nodeId} to register under DEK ${dekId} with epoch ${change.lastEpoch} or ` +
-        `higher; found ${epoch}. Its sidecar may be an old copy: restore the whole data directory.`,
-    );
-  }
+  const lastEpoch = change.kind === 'lower' ? change.lastEpoch : epoch;
   const fields = {
     writers: knownId === undefined ? new Map(state.writers).set(writerId, nodeId) : state.writers,
-    keys: nodeId === state.nodeId ? raiseEpoch(state.keys, { dekId, key, epoch }) : state.keys,
+    keys: nodeId === state.nodeId ? raiseEpoch(state.keys, { dekId, key, lastEpoch }) : state.keys,
   };
+  if (change.kind === 'lower') {
+    return { outcome: { kind: 'no-op', reason: 'stale-epoch' }, fields };
+  }
   if (change.kind === 'same' && knownId !== undefined) {
     return { outcome: { kind: 'no-op', reason: 'already-registered' }, fields };
   }
@@ -71,8 +70,8 @@ function registrableKey(state: KeyState, { dekId, nodeId }: RegisterEntry): KeyR
  */
 function raiseEpoch(
   keys: KeyState['keys'],
-  own: { dekId: number; key: KeyRecord; epoch: number },
+  own: { dekId: number; key: KeyRecord; lastEpoch: number },
 ): KeyState['keys'] {
-  if (own.key.nonceEpoch >= own.epoch) return keys;
-  return new Map(keys).set(own.dekId, { ...own.key, nonceEpoch: own.epoch });
+  if (own.key.nonceEpoch >= own.lastEpoch) return keys;
+  return new Map(keys).set(own.dekId, { ...own.key, nonceEpoch: own.lastEpoch });
 }

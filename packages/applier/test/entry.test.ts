@@ -72,6 +72,13 @@ const entries: fc.Arbitrary<KeyLifecycleEntry> = fc.oneof(
     dekId: u32,
     epoch: fc.integer({ min: 1, max: 0xffff }),
   }),
+  fc.record({
+    kind: fc.constant('register' as const),
+    nodeId: text,
+    dekId: u32,
+    epoch: fc.integer({ min: 1, max: 0xffff }),
+    claimId: bytes(16, 16),
+  }),
   fc
     .tuple(fc.constantFrom<KeyPurpose>('storage', 'raft', 'index'), u32)
     .chain(([purpose, dekId]) => key(purpose, dekId))
@@ -156,6 +163,10 @@ describe('a key-lifecycle entry', () => {
     ['a DEK id past u32', [1, 4, 2 ** 32]],
     ['epoch 0', [1, 2, 'a', 7, 0]],
     ['an epoch past 65535', [1, 2, 'a', 7, 65_536]],
+    ['nil for a claim id', [1, 2, 'a', 7, 1, null]],
+    ['a short claim id', [1, 2, 'a', 7, 1, Buffer.alloc(15)]],
+    ['a long claim id', [1, 2, 'a', 7, 1, Buffer.alloc(17)]],
+    ['a field after the claim id', [1, 2, 'a', 7, 1, Buffer.alloc(16), 0]],
     ['an unknown purpose', [1, 3, 4, 7, [['k', Buffer.from('w')]], 1n]],
     ['no wraps', [1, 3, 1, 7, [], 1n]],
     [
@@ -189,6 +200,12 @@ describe('a key-lifecycle entry', () => {
   it('HAZARD FW-09: with an empty wrap is refused by its length', () => {
     expect(refusal(pack([1, 3, 1, 7, [['k', Buffer.alloc(0)]], 1n]))).toBe(MALFORMED);
     expect(refusal(pack([1, 3, 1, 7, [['k', Buffer.alloc(1)]], 1n]))).toBeUndefined();
+  });
+
+  it('of a registration that nobody claimed has no claim id', () => {
+    const entry = { kind: 'register', nodeId: 'a', dekId: 7, epoch: 1 } as const;
+    expect(encodeEntry(entry)).toEqual(pack([1, 2, 'a', 7, 1]));
+    expect(decodeEntry(pack([1, 2, 'a', 7, 1]))).toEqual(entry);
   });
 
   it('with text that is no UTF-8 is refused', () => {
@@ -245,6 +262,7 @@ describe('a key-lifecycle entry', () => {
       { kind: 'register', nodeId: '\ud800', dekId: 1, epoch: 1 },
       { kind: 'register', nodeId: 'a'.repeat(2049), dekId: 1, epoch: 1 },
       { kind: 'register', nodeId: 'a', dekId: 1.5, epoch: 1 },
+      { kind: 'register', nodeId: 'a', dekId: 1, epoch: 1, claimId: new Uint8Array(15) },
     ] as const) {
       expect(() => encodeEntry(entry)).toThrow(
         expect.objectContaining({ code: MALFORMED, fatal: false }),

@@ -81,9 +81,9 @@ async function example(dataDirectory: string): Promise<Install[]> {
   await propose({ kind: 'enable-raft', dekId: 2002, controlIndex: 0n, waves: [] });
 
   // Seal: only with a claimed epoch that the registry shows.
-  const { writerId, nonceEpoch } = await lifecycle.claimNonceEpoch(2002);
+  const { writerId, nonceEpoch, claimId } = await lifecycle.claimNonceEpoch(2002);
   if (!lifecycle.isRegistered(2002)) {
-    await propose({ kind: 'register', nodeId, dekId: 2002, epoch: nonceEpoch });
+    await propose({ kind: 'register', nodeId, dekId: 2002, epoch: nonceEpoch, claimId });
   }
   console.assert(writerId === 1 && nonceEpoch === 1);
   await lifecycle.close();

@@ -1,4 +1,4 @@
-import { fatalError, type KeyState } from '@raftseal/interface';
+import type { KeyState } from '@raftseal/interface';
 import { describe, expect, it } from 'vitest';
 import { KeyLifecycle, MemoryWriterRegistry } from '../src/index.ts';
 import {
@@ -13,7 +13,6 @@ import {
   newKey,
   Process,
   placed,
-  registration,
   rotation,
   sharedState,
 } from './world.ts';
@@ -146,8 +145,8 @@ describe('applying an entry', () => {
       await process.apply(0, 2n, await rotation(5, 'raft'));
       expect(process.lifecycle.isRegistered(5)).toBe(true);
     }
-    expect(a.lifecycle.claimOf(5)).toEqual({ writerId: 1, nonceEpoch: 1 });
-    expect(b.lifecycle.claimOf(5)).toEqual({ writerId: 2, nonceEpoch: 1 });
+    expect(a.lifecycle.claimOf(5)).toMatchObject({ writerId: 1, nonceEpoch: 1 });
+    expect(b.lifecycle.claimOf(5)).toMatchObject({ writerId: 2, nonceEpoch: 1 });
   });
 
   it('HAZARD AREG-16, TSH-05: entries of several shards never interleave', async () => {
@@ -311,181 +310,6 @@ describe('waiting for a DEK', () => {
     await expect(process.apply(0, 2n, await rotation(5, 'raft'))).rejects.toThrow();
     expect(process.keyring.has(5)).toBe(true);
     await expect(process.lifecycle.waitForDek(5, 2)).rejects.toThrow();
-  });
-});
-
-describe('claiming a nonce epoch', () => {
-  it('takes epoch 1 of a key that was made while this process ran, without a write', async () => {
-    const process = await bootstrapped();
-    const writes = process.sidecarWrites;
-    expect(await process.lifecycle.claimNonceEpoch(1)).toEqual({ writerId: 1, nonceEpoch: 1 });
-    expect(process.sidecarWrites).toBe(writes);
-    expect(process.lifecycle.isRegistered(1)).toBe(true);
-  });
-
-  it('START-14: writes the next epoch before it is returned, in every later process', async () => {
-    const disk = new Disk();
-    await bootstrapped(disk);
-    for (const nonceEpoch of [2, 3, 4]) {
-      const process = await Process.start(disk);
-      process.lifecycle.noteControlHead(1n);
-      const claim = process.lifecycle.claimNonceEpoch(1);
-      expect(process.lifecycle.claimOf(1)).toBeUndefined();
-      expect(await claim).toEqual({ writerId: 1, nonceEpoch });
-      const onDisk = await Process.start(disk);
-      expect(onDisk.state.keys.get(1)?.nonceEpoch).toBe(nonceEpoch);
-    }
-  });
-
-  it('invariant 3: a key that a lost disk brings back is not used at epoch 1 again', async () => {
-    const first = await bootstrapped();
-    expect(await first.lifecycle.claimNonceEpoch(2)).toEqual({ writerId: 1, nonceEpoch: 1 });
-    const second = await Process.start(new Disk());
-    second.lifecycle.noteControlHead(1n);
-    await second.apply(0, 1n, await bootstrapEntry());
-    expect(second.lifecycle.isRegistered(2)).toBe(false);
-    expect(await second.lifecycle.claimNonceEpoch(2)).toEqual({ writerId: 1, nonceEpoch: 2 });
-  });
-
-  it('invariant 3: without a noted head, every key is claimed', async () => {
-    const process = await Process.start(new Disk());
-    await process.apply(0, 1n, await bootstrapEntry());
-    expect(await process.lifecycle.claimNonceEpoch(2)).toEqual({ writerId: 1, nonceEpoch: 2 });
-  });
-
-  it('gives one claim to concurrent and repeated calls', async () => {
-    const disk = new Disk();
-    await bootstrapped(disk);
-    const process = await Process.start(disk);
-    const { lifecycle } = process;
-    const claims = await Promise.all([1, 1, 1, 2].map((dekId) => lifecycle.claimNonceEpoch(dekId)));
-    expect(claims.map(({ nonceEpoch }) => nonceEpoch)).toEqual([2, 2, 2, 2]);
-    expect(await lifecycle.claimNonceEpoch(1)).toEqual(claims[0]);
-    expect(process.sidecarWrites).toBe(2);
-  });
-
-  it('is not registered until the log shows the claim', async () => {
-    const disk = new Disk();
-    await bootstrapped(disk);
-    const process = await Process.start(disk);
-    const { nonceEpoch } = await process.lifecycle.claimNonceEpoch(2);
-    expect(process.lifecycle.isRegistered(2)).toBe(false);
-    await process.apply(0, 2n, registration('a', 2, nonceEpoch));
-    expect(process.lifecycle.isRegistered(2)).toBe(true);
-    expect(process.lifecycle.isRegistered(1)).toBe(false);
-  });
-
-  it('invariant 3: ends when the log shows a registration of this node above it', async () => {
-    const disk = new Disk();
-    await bootstrapped(disk);
-    const process = await Process.start(disk);
-    await process.lifecycle.claimNonceEpoch(2);
-    await process.apply(0, 2n, registration('a', 2, 2));
-    await process.apply(0, 3n, registration('a', 2, 6));
-    expect(process.lifecycle.isRegistered(2)).toBe(false);
-    expect(process.lifecycle.claimOf(2)).toBeUndefined();
-    expect(await process.lifecycle.claimNonceEpoch(2)).toEqual({ writerId: 1, nonceEpoch: 7 });
-  });
-
-  it('invariant 3: is not taken back by a late registration of an earlier process', async () => {
-    const disk = new Disk();
-    await bootstrapped(disk);
-    await (await Process.start(disk)).lifecycle.claimNonceEpoch(2);
-    const process = await Process.start(disk);
-    expect(await process.lifecycle.claimNonceEpoch(2)).toEqual({ writerId: 1, nonceEpoch: 3 });
-    await process.apply(0, 2n, registration('a', 2, 2));
-    expect(process.state.keys.get(2)?.nonceEpoch).toBe(3);
-    expect(process.lifecycle.claimOf(2)).toEqual({ writerId: 1, nonceEpoch: 3 });
-    expect(process.lifecycle.isRegistered(2)).toBe(false);
-  });
-
-  it('ends a first epoch as well when a registration of this node is above it', async () => {
-    const process = await bootstrapped();
-    await process.apply(0, 2n, registration('a', 2, 3));
-    expect(process.lifecycle.isRegistered(2)).toBe(false);
-    expect(await process.lifecycle.claimNonceEpoch(2)).toEqual({ writerId: 1, nonceEpoch: 4 });
-  });
-
-  it('SC-17: refuses at 65535, and leaves the file as it is', async () => {
-    const disk = new Disk();
-    const process = await bootstrapped(disk);
-    await process.apply(0, 2n, registration('a', 2, 0xfffe));
-    expect(await process.lifecycle.claimNonceEpoch(2)).toEqual({ writerId: 1, nonceEpoch: 0xffff });
-    const restarted = await Process.start(disk);
-    const before = disk.sidecar;
-    await expect(restarted.lifecycle.claimNonceEpoch(2)).rejects.toEqual(
-      refused('RAFTSEAL_APPLIER_EPOCH_EXHAUSTED'),
-    );
-    expect(disk.sidecar).toBe(before);
-  });
-
-  it('START-12: refuses where the registry has seen a higher epoch of this node', async () => {
-    const disk = new Disk();
-    await bootstrapped(disk);
-    disk.rows = [{ dekId: 2, writerId: 1, firstEpoch: 1, lastEpoch: 5 }];
-    const process = await Process.start(disk);
-    await expect(process.lifecycle.claimNonceEpoch(2)).rejects.toEqual(
-      refused('RAFTSEAL_APPLIER_EPOCH_ROLLBACK'),
-    );
-  });
-
-  it('refuses a node without a writer id until a leader registers it', async () => {
-    const process = await Process.start(new Disk(), { nodeId: 'c' });
-    process.lifecycle.noteControlHead(0n);
-    await process.apply(0, 1n, await bootstrapEntry());
-    await expect(process.lifecycle.claimNonceEpoch(2)).rejects.toEqual(
-      refused('RAFTSEAL_APPLIER_WRITER_UNKNOWN'),
-    );
-    await process.apply(0, 2n, registration('c', 2, 1));
-    expect(await process.lifecycle.claimNonceEpoch(2)).toEqual({ writerId: 3, nonceEpoch: 1 });
-    expect(process.lifecycle.isRegistered(2)).toBe(true);
-    expect(process.lifecycle.isRegistered(1)).toBe(false);
-  });
-
-  it('refuses unknown keys and the index DEK', async () => {
-    const { lifecycle } = await bootstrapped();
-    const { lifecycle: restarted } = await bootstrapped();
-    await expect(lifecycle.claimNonceEpoch(99)).rejects.toEqual(
-      refused('RAFTSEAL_APPLIER_DEK_UNKNOWN'),
-    );
-    await expect(restarted.claimNonceEpoch(3)).rejects.toEqual(
-      refused('RAFTSEAL_APPLIER_DEK_PURPOSE'),
-    );
-  });
-
-  it('gives nothing when the sidecar cannot be written, and can be asked again', async () => {
-    const disk = new Disk();
-    await bootstrapped(disk);
-    const process = await Process.start(disk);
-    process.crashAt = 'before sidecar';
-    await expect(process.lifecycle.claimNonceEpoch(2)).rejects.toEqual(
-      refused('RAFTSEAL_APPLIER_SIDECAR_FAILED'),
-    );
-    expect(process.lifecycle.claimOf(2)).toBeUndefined();
-    expect(await process.lifecycle.claimNonceEpoch(2)).toEqual({ writerId: 1, nonceEpoch: 2 });
-  });
-
-  it('passes on that a sidecar error was fatal', async () => {
-    const disk = new Disk();
-    await bootstrapped(disk);
-    const process = await Process.start(disk, {
-      sidecar: { write: () => Promise.reject(fatalError('RAFTSEAL_SIDECAR_HALTED', 'halted')) },
-    });
-    await expect(process.lifecycle.claimNonceEpoch(2)).rejects.toEqual(
-      fatally('RAFTSEAL_APPLIER_SIDECAR_FAILED'),
-    );
-  });
-
-  it('HAZARD AROT-06: a rotation does not touch the epochs of other keys, nor replay its own', async () => {
-    const disk = new Disk();
-    await bootstrapped(disk);
-    const process = await Process.start(disk);
-    await process.lifecycle.claimNonceEpoch(1);
-    await process.apply(0, 2n, await rotation(4, 'storage'));
-    await process.lifecycle.claimNonceEpoch(4);
-    expect(process.state.keys.get(1)?.nonceEpoch).toBe(2);
-    await process.apply(0, 2n, await rotation(4, 'storage'));
-    expect(process.state.keys.get(4)?.nonceEpoch).toBe(2);
   });
 });
 

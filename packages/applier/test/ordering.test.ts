@@ -178,7 +178,9 @@ const guards: readonly Guard[] = [
         [0, 3n, registration('b', 1, 3)],
       ];
       const { state } = run(step, life, { registry });
-      expect(() => run(step, life, { state, registry })).not.toThrow();
+      const again = run(step, life, { state, registry });
+      expect(again.outcome).toEqual({ kind: 'replayed' });
+      expect(again.state).toEqual(state);
     },
     mistake: 'forgets which registrations it applied',
     canary: wrongly((state, context, entry) =>

@@ -47,8 +47,7 @@ export class ReferenceModel {
         if (key === undefined || key.startsWith('index')) return 'fatal';
         const row = `${entry.dekId}/${entry.nodeId}`;
         const last = this.epochs.get(row);
-        if (last !== undefined && entry.epoch < last) return 'fatal';
-        if (last === entry.epoch) return 'no-op';
+        if (last !== undefined && entry.epoch <= last) return 'no-op';
         if (!this.writers.includes(entry.nodeId)) this.writers.push(entry.nodeId);
         this.epochs.set(row, entry.epoch);
         return 'applied';

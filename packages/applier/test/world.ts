@@ -27,6 +27,7 @@ import {
   type KeyLifecycleParts,
   MemoryWriterRegistry,
   type NewKey,
+  type NonceClaim,
   type Outcome,
   type PlacedEntry,
   readKeyState,
@@ -100,6 +101,15 @@ export function registration(nodeId: string, dekId: number, epoch: number): KeyL
   return { kind: 'register', nodeId, dekId, epoch };
 }
 
+/** The registration that a process asks for, once it has claimed an epoch. */
+export function registrationOf(
+  nodeId: string,
+  dekId: number,
+  { nonceEpoch, claimId }: NonceClaim,
+): KeyLifecycleEntry {
+  return { kind: 'register', nodeId, dekId, epoch: nonceEpoch, claimId };
+}
+
 export const enableStorage = (dekId: number): KeyLifecycleEntry => ({
   kind: 'enable-storage',
   dekId,
@@ -156,6 +166,10 @@ export interface SidecarStore extends SidecarPort {
 export class Disk {
   sidecar: Uint8Array | undefined;
   rows: readonly WriterRow[] = [];
+
+  copy(): Disk {
+    return Object.assign(new Disk(), { sidecar: this.sidecar, rows: this.rows });
+  }
 
   open(): SidecarStore {
     return {

@@ -303,10 +303,10 @@ export class FailoverWorld {
   async #register(process: NodeProcess): Promise<void> {
     const { nodeId, lifecycle } = process;
     const dekId = lifecycle.state.activeDekId.raft;
-    const { nonceEpoch } = await lifecycle.claimNonceEpoch(dekId);
+    const { nonceEpoch, claimId } = await lifecycle.claimNonceEpoch(dekId);
     while (!process.isRegistered && !this.#closed) {
       const leader = this.leading(CONTROL_SHARD);
-      const entry = { kind: 'register', nodeId, dekId, epoch: nonceEpoch } as const;
+      const entry = { kind: 'register', nodeId, dekId, epoch: nonceEpoch, claimId } as const;
       if (leader) {
         await this.#ask(leader, entry, (group, body) => group.proposeKeyLifecycle(body));
       }

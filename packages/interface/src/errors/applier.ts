@@ -1,6 +1,7 @@
 /** Error codes of the applier area: code to a one-line description. */
 export const applierErrors = {
   RAFTSEAL_APPLIER_ALREADY_BOOTSTRAPPED: 'the cluster has keys already, and not the ones given',
+  RAFTSEAL_APPLIER_CLAIMS_ABANDONED: 'another process has taken the place of this one',
   RAFTSEAL_APPLIER_CLOSED: 'the key lifecycle was closed',
   RAFTSEAL_APPLIER_CONTROL_BEHIND: 'the control shard did not reach a marker in time',
   RAFTSEAL_APPLIER_CONTROL_INDEX: 'a marker names no cutover request of the control shard',
