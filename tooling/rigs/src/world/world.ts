@@ -1,0 +1,232 @@
+/**
+ * A cluster as an operator would set it up: three members of etcd and three nodes, as processes with
+ * data directories of their own. On loopback they share this machine's ports and trust one token; in
+ * namespaces each has a host of its own and they know each other by certificates.
+ */
+import { randomBytes } from 'node:crypto';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { EtcdGateway } from '../checks/etcd-gateway.ts';
+import type { Endpoint } from '../history/cluster-client.ts';
+import { type CertificateFiles, certificateFiles, makeCertificates } from './certificates.ts';
+import { type EtcdPlace, etcdCommand, etcdEndpoint } from './etcd-member.ts';
+import { freePorts } from './free-ports.ts';
+import { loopbackHost } from './host.ts';
+import { ManagedProcess } from './managed-process.ts';
+import { makeNetwork, type NetworkHost } from './network.ts';
+import { NodeAdmin } from './node-admin.ts';
+import { dataPathOf, type NodePlace, nodeCommand } from './raftseal-node.ts';
+
+export interface WorldOptions {
+  /** Everything is kept in it. */
+  readonly directory: string;
+  readonly hosts: 'loopback' | 'namespaces';
+  readonly shardCount: number;
+  readonly encryption: 'on' | 'off';
+  readonly leaseTtlMs: number;
+  /** The built `main.js` of the node. */
+  readonly program: string;
+}
+
+export interface EtcdMember {
+  readonly process: ManagedProcess;
+  readonly place: EtcdPlace;
+}
+
+export interface ClusterNode {
+  readonly process: ManagedProcess;
+  readonly place: NodePlace;
+  readonly dataPath: string;
+  readonly admin: NodeAdmin;
+}
+
+const MEMBERS = ['e1', 'e2', 'e3'];
+const NODES = ['n1', 'n2', 'n3'];
+const PREFIX = '/raftseal';
+const READY_WITHIN_MS = 60_000;
+const POLL_MS = 50;
+const KEK_BYTES = 32;
+
+export class World {
+  readonly members: readonly EtcdMember[];
+  readonly nodes: readonly ClusterNode[];
+  /** Undefined on loopback, where no traffic can be cut. */
+  readonly network: readonly NetworkHost[] | undefined;
+  readonly etcd: EtcdGateway;
+  readonly password: string;
+  readonly etcdPrefix: string = PREFIX;
+
+  private constructor(parts: Pick<World, 'members' | 'nodes' | 'network' | 'etcd' | 'password'>) {
+    this.members = parts.members;
+    this.nodes = parts.nodes;
+    this.network = parts.network;
+    this.etcd = parts.etcd;
+    this.password = parts.password;
+  }
+
+  /** Makes hosts, files and command lines; starts nothing. */
+  static async make(options: WorldOptions): Promise<World> {
+    const { directory } = options;
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    const network =
+      options.hosts === 'namespaces' ? await makeNetwork([...MEMBERS, ...NODES]) : undefined;
+    const places = await placesOf(network);
+    const certificates = network && (await makeCertificates(directory, network));
+    const certificateOf = (name: string): CertificateFiles | undefined => {
+      const host = network?.find((each) => each.name === name);
+      if (certificates === undefined || host === undefined) return undefined;
+      return certificateFiles(certificates, host);
+    };
+    const secrets = await makeSecrets(directory);
+    const members = await Promise.all(
+      places.members.map(async (place) => {
+        const { name } = place.host;
+        const own = await ownDirectory(directory, name);
+        const certificate = certificateOf(name);
+        const everyPlace = places.members;
+        const command = etcdCommand({ place, everyPlace, directory: own, certificate });
+        return { place, process: processOf(place.host, own, command) };
+      }),
+    );
+    const isTls = certificates !== undefined;
+    const endpoints = places.members.map((place) => etcdEndpoint(place, isTls));
+    const nodes = await Promise.all(
+      places.nodes.map(async (place) => {
+        const own = await ownDirectory(directory, place.host.name);
+        const command = nodeCommand({
+          ...options,
+          ...secrets,
+          place,
+          directory: own,
+          etcdEndpoints: endpoints,
+          etcdPrefix: PREFIX,
+          certificate: certificateOf(place.host.name),
+        });
+        const admin = new NodeAdmin(place, await readFile(secrets.tokenPath, 'utf8'));
+        const process = processOf(place.host, own, command);
+        return { place, process, admin, dataPath: dataPathOf(own) };
+      }),
+    );
+    const tls = await gatewayTls(certificateOf(MEMBERS[0] ?? ''));
+    const password = await readFile(secrets.passwordPath, 'utf8');
+    return new World({ members, nodes, network, etcd: { endpoints, tls }, password });
+  }
+
+  /** Where clients connect. */
+  get endpoints(): readonly Endpoint[] {
+    return this.nodes.map(({ place }) => ({ host: place.host.address, port: place.redisPort }));
+  }
+
+  get processes(): readonly ManagedProcess[] {
+    return [...this.members, ...this.nodes].map(({ process }) => process);
+  }
+
+  startEtcd(): void {
+    for (const { process } of this.members) process.start();
+  }
+
+  startNodes(): void {
+    for (const { process } of this.nodes) process.start();
+  }
+
+  /** Resolves once every shard is led by some node. */
+  async ready(): Promise<void> {
+    const deadlineMs = performance.now() + READY_WITHIN_MS;
+    while (!(await this.#isServing())) {
+      const ended = this.processes.find(({ state }) => state === 'ended');
+      if (ended !== undefined || performance.now() > deadlineMs) {
+        const found = ended
+          ? `${ended.name} ended:\n${ended.output().slice(-2_000)}`
+          : 'not in time';
+        throw new Error(`the cluster does not become ready: ${found}`);
+      }
+      await delay(POLL_MS);
+    }
+  }
+
+  /** Ends every process, nodes first. */
+  async stop(): Promise<void> {
+    await Promise.all(this.nodes.map(({ process }) => process.stop()));
+    await Promise.all(this.members.map(({ process }) => process.stop()));
+  }
+
+  async kill(): Promise<void> {
+    await Promise.all(this.processes.map((process) => process.kill()));
+  }
+
+  async #isServing(): Promise<boolean> {
+    const statuses = await Promise.all(
+      this.nodes.map(({ admin }) => admin.status().catch(() => undefined)),
+    );
+    const shards = statuses[0]?.shards ?? [];
+    return (
+      statuses.every((status) => status !== undefined) &&
+      shards.every(({ shardId }) =>
+        statuses.some((status) => status?.shards[shardId]?.state === 'leading'),
+      )
+    );
+  }
+}
+
+async function placesOf(network: readonly NetworkHost[] | undefined): Promise<{
+  readonly members: readonly EtcdPlace[];
+  readonly nodes: readonly NodePlace[];
+}> {
+  const ports = network ? [] : [...(await freePorts(2 * MEMBERS.length + 3 * NODES.length))];
+  const next = (fixed: number): number => ports.pop() ?? fixed;
+  const hostOf = (name: string): EtcdPlace['host'] =>
+    network?.find((host) => host.name === name) ?? loopbackHost(name);
+  return {
+    members: MEMBERS.map((name) => ({
+      host: hostOf(name),
+      clientPort: next(2379),
+      peerPort: next(2380),
+    })),
+    nodes: NODES.map((name) => ({
+      host: hostOf(name),
+      redisPort: next(6379),
+      adminPort: next(7379),
+      peerPort: next(8379),
+    })),
+  };
+}
+
+async function makeSecrets(directory: string): Promise<{
+  readonly kekPath: string;
+  readonly passwordPath: string;
+  readonly tokenPath: string;
+}> {
+  const secret = async (name: string, content: string | Buffer): Promise<string> => {
+    const path = join(directory, name);
+    await writeFile(path, content, { mode: 0o600 });
+    return path;
+  };
+  return {
+    kekPath: await secret('kek', randomBytes(KEK_BYTES)),
+    passwordPath: await secret('password', randomBytes(16).toString('hex')),
+    tokenPath: await secret('token', randomBytes(32).toString('base64url')),
+  };
+}
+
+async function ownDirectory(directory: string, name: string): Promise<string> {
+  const own = join(directory, name);
+  await mkdir(own, { mode: 0o700 });
+  return own;
+}
+
+function processOf(
+  host: EtcdPlace['host'],
+  directory: string,
+  command: ReturnType<typeof etcdCommand>,
+): ManagedProcess {
+  return new ManagedProcess({ name: host.name, host, command, logPath: join(directory, 'output') });
+}
+
+async function gatewayTls(files: CertificateFiles | undefined): Promise<EtcdGateway['tls']> {
+  if (files === undefined) return undefined;
+  const [ca, cert, key] = await Promise.all(
+    [files.caPath, files.certificatePath, files.keyPath].map((path) => readFile(path, 'utf8')),
+  );
+  return ca && cert && key ? { ca, cert, key } : undefined;
+}
