@@ -14,7 +14,7 @@ import type { ByteString, RowSeal } from '@raftseal/interface';
 import type { CheckpointSet, Keyspace } from './keyspace.ts';
 import type { LmdbEnvironment } from './lmdb-environment.ts';
 import type { SealedStore } from './sealed-store.ts';
-import type { Store } from './store.ts';
+import type { Sealing } from './sealing.ts';
 import { type StoreMeta, writeMeta } from './store-meta.ts';
 import { CLEAR_ROWS_TABLE } from './tables.ts';
 import type { WriteBatch } from './write-batch.ts';
@@ -43,11 +43,6 @@ export interface CheckpointerOptions {
   readonly onFatal: (error: unknown) => void;
 }
 
-/** What rows are sealed with, and the store that does it. */
-export type Sealing =
-  | { readonly seal: 'cleartext'; readonly store: Store }
-  | { readonly seal: RowSeal; readonly store: SealedStore };
-
 export class Checkpointer {
   appliedIndex: bigint;
   durableIndex: bigint;
@@ -67,8 +62,11 @@ export class Checkpointer {
   #unsealed = false;
   /** When the file may be rewritten again, after an attempt that failed. */
   #rewriteAtMs = 0;
-  #running: Promise<void> | undefined;
-  #hurry = false;
+  /** Whether the store has a meta row. */
+  #committed: boolean;
+  #running: Promise<unknown> | undefined;
+  /** How many wait for what runs. */
+  #hurried = 0;
   #failure: unknown;
   #timer: NodeJS.Timeout | undefined;
   #ticks = { dirty: 0, idle: 0, index: 0n };
@@ -82,6 +80,8 @@ export class Checkpointer {
     this.#timestampMs = meta.timestampMs;
     this.durableTimestampMs = meta.timestampMs;
     this.cleartextLeft = meta.cleartextLeft;
+    this.#committed = meta.name !== 'none';
+    this.#goOnSealing(meta);
   }
 
   /** Whether checkpoints wait for `release`. */
@@ -142,14 +142,78 @@ export class Checkpointer {
   async flush(): Promise<bigint> {
     const wanted = this.appliedIndex;
     while (!this.#held) {
-      this.#hurry = true;
-      if (this.#running !== undefined) await this.#running;
-      if (this.#failure !== undefined) throw this.#failure;
-      if (this.durableIndex >= wanted && !this.#unsealed && !this.#rewriteDue) break;
+      if (this.#running !== undefined) await this.#idle();
+      this.#checkFailure();
+      // The applied index falls where a snapshot was installed meanwhile.
+      const behind = this.durableIndex < wanted && this.durableIndex < this.appliedIndex;
+      if (!behind && !this.#unsealed && !this.#rewriteDue) break;
       this.#start();
     }
-    this.#hurry = false;
     return this.durableIndex;
+  }
+
+  /** Makes the first commit, if only of index 0. @throws what made the shard fail */
+  async commitOnce(): Promise<void> {
+    while (!this.#committed && !this.#held) {
+      await this.#idle();
+      this.#checkFailure();
+      if (!this.#committed) this.#start();
+    }
+  }
+
+  /**
+   * Runs a task while no checkpoint does: meanwhile the file is as of `durableIndex`, and nobody
+   * else writes to it.
+   * @throws what made the shard fail, and what the task throws
+   */
+  async alone<Result>(task: () => Promise<Result>): Promise<Result> {
+    // Of several that have waited only the first finds nothing running.
+    while (this.#running !== undefined) await this.#idle();
+    this.#checkFailure();
+    const running = task();
+    this.#running = running
+      .catch(() => undefined)
+      .finally(() => {
+        this.#running = undefined;
+      });
+    return running;
+  }
+
+  /** From now on the store is that of a snapshot. To be called when nothing runs, or alone. */
+  restart(meta: StoreMeta, sealing: Sealing): void {
+    this.appliedIndex = meta.appliedIndex;
+    this.durableIndex = meta.appliedIndex;
+    this.#timestampMs = meta.timestampMs;
+    this.durableTimestampMs = meta.timestampMs;
+    this.cleartextLeft = meta.cleartextLeft;
+    this.#committed = true;
+    this.#sealing = sealing;
+    this.#unsealed = false;
+    this.#rewriteAtMs = 0;
+    this.#goOnSealing(meta);
+  }
+
+  /** Where the store was in the clear when it was last written, or left half sealed. */
+  #goOnSealing(meta: StoreMeta): void {
+    const sealing = this.#sealing;
+    if (sealing.seal === 'cleartext') return;
+    const unsealed = meta.name === 'clear' || this.#options.environment.count(CLEAR_ROWS_TABLE) > 0;
+    if (unsealed) this.reseal(sealing);
+    else if (!meta.cleartextLeft) sealing.store.refuseCleartext();
+  }
+
+  #checkFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Waits until nothing runs, and has it hurry. */
+  async #idle(): Promise<void> {
+    this.#hurried++;
+    try {
+      while (this.#running !== undefined) await this.#running;
+    } finally {
+      this.#hurried--;
+    }
   }
 
   /** Waits for what runs, and starts nothing any more. */
@@ -245,6 +309,7 @@ export class Checkpointer {
     writeMeta(batch, { ...applied, seal, shardId, cleartextLeft: this.cleartextLeft });
     batch.finish();
     await environment.commit();
+    this.#committed = true;
   }
 
   async #rewrite(sealing: Sealing): Promise<void> {
@@ -312,11 +377,11 @@ export class Checkpointer {
   }
 
   get #sliceMs(): number {
-    return this.#hurry || this.pressure > 0 ? HURRIED_SLICE_MS : SLICE_MS;
+    return this.#hurried > 0 || this.pressure > 0 ? HURRIED_SLICE_MS : SLICE_MS;
   }
 
   async #rest(): Promise<void> {
-    const hurried = this.#hurry || this.pressure > 0;
+    const hurried = this.#hurried > 0 || this.pressure > 0;
     await new Promise<void>((resolve) => {
       if (hurried) setImmediate(resolve);
       else setTimeout(resolve, REST_MS);

@@ -12,4 +12,7 @@ export { arityMatches, type CommandSpec, commandKeys, commandTable } from './com
 export { matchesGlob } from './glob.ts';
 export type { KvOptions, KvStatistics, ScanOptions, ScanPage } from './options.ts';
 export { SLOT_COUNT, slotOf } from './slot.ts';
+export type { KvSnapshot } from './snapshot.ts';
+export type { SnapshotExpectation } from './snapshot-install.ts';
+export type { KvDigest } from './state-digest.ts';
 export { KvStateMachine } from './state-machine.ts';

@@ -241,6 +241,16 @@ export class Keyspace {
     this.expiries.clear();
   }
 
+  /** Forgets everything: the store holds the state of another index. Not while a checkpoint runs. */
+  restart(store: Store): void {
+    this.wipe();
+    this.store = store;
+    this.#current = { id: this.#current.id + 1, entries: [], bytes: 0 };
+    this.#wiped = false;
+    this.#liveKeys = store.rowCount;
+    this.#storeEmpty = this.#liveKeys === 0;
+  }
+
   /** The number of keys, exactly; those past their time count until they are deleted. */
   size(): number {
     const { entries } = this.#current;

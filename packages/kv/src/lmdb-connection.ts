@@ -13,6 +13,8 @@ import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import { fatalError, type RaftsealError } from '@raftseal/interface';
 import { type Database, open, type RootDatabase } from 'lmdb';
+import { LmdbView } from './lmdb-view.ts';
+import type { RowSource, TableRow } from './row-source.ts';
 import {
   type StoreRequest,
   type StoreResponse,
@@ -35,11 +37,6 @@ export interface ConnectionOptions {
   readonly mapBytes: number;
 }
 
-export interface TableRow {
-  readonly key: Buffer;
-  readonly value: Buffer;
-}
-
 /** Options that lmdb-js takes and does not declare. */
 interface UndeclaredOptions {
   readonly permissionsMode: number;
@@ -50,7 +47,7 @@ interface Waiter {
   readonly reject: (error: RaftsealError) => void;
 }
 
-export class LmdbConnection {
+export class LmdbConnection implements RowSource {
   readonly #database: RootDatabase<Buffer, Buffer>;
   readonly #tables: readonly Database<Buffer, Buffer>[];
   readonly #thread: Worker;
@@ -58,7 +55,9 @@ export class LmdbConnection {
   readonly #buffers: ArrayBuffer[] = [];
   #waiter: Waiter | undefined;
   #failure: RaftsealError | undefined;
-  #closed = false;
+  readonly #views = new Set<LmdbView>();
+  #retired = false;
+  #closing: Promise<void> | undefined;
 
   private constructor(options: ConnectionOptions) {
     const openOptions = {
@@ -89,7 +88,7 @@ export class LmdbConnection {
     this.#thread.on('message', (response: StoreResponse) => this.#answered(response));
     this.#thread.on('error', (error) => this.#fail(error.message));
     this.#thread.on('exit', () => {
-      if (!this.#closed) this.#fail('its thread ended');
+      if (this.#closing === undefined) this.#fail('its thread ended');
     });
   }
 
@@ -125,6 +124,26 @@ export class LmdbConnection {
   /** Rows in key order from `start` on, at most `limit`; to be read in the same turn. */
   range(table: number, start: Buffer, limit: number): Iterable<TableRow> {
     return this.#tables[table]?.getRange({ start, limit }) ?? [];
+  }
+
+  /**
+   * What the tables hold as of the latest commit. To be called while none is under way: the counts
+   * of rows are those of the last one reported.
+   */
+  openView(): LmdbView {
+    // The transaction that reads share may be older; and the one of the view is not to be shared.
+    this.#database.resetReadTxn();
+    const transaction = this.#database.useReadTransaction();
+    this.#database.resetReadTxn();
+    const view = new LmdbView(
+      { tables: this.#tables, counts: [...this.#counts], transaction },
+      (released) => {
+        this.#views.delete(released);
+        if (this.#retired && this.#views.size === 0) void this.close();
+      },
+    );
+    this.#views.add(view);
+    return view;
   }
 
   /** A batch whose chunks go to the thread as they fill; `commit` writes them. */
@@ -163,10 +182,20 @@ export class LmdbConnection {
     return response.problem;
   }
 
-  /** Idempotent. */
-  async close(): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
+  /** Closes as soon as no view is open. To be called when nothing else is read or written. */
+  retire(): void {
+    this.#retired = true;
+    if (this.#views.size === 0) void this.close();
+  }
+
+  /** Revokes the open views. Idempotent. */
+  close(): Promise<void> {
+    this.#closing ??= Promise.resolve().then(() => this.#close());
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    for (const view of this.#views) view.revoke();
     const ended = new Promise<void>((resolve) => this.#thread.once('exit', () => resolve()));
     this.#thread.ref();
     this.#send({ kind: 'close' });
@@ -194,7 +223,7 @@ export class LmdbConnection {
       });
     } finally {
       clearTimeout(timer);
-      if (!this.#closed) this.#thread.unref();
+      if (this.#closing === undefined) this.#thread.unref();
     }
   }
 

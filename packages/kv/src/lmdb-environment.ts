@@ -1,8 +1,10 @@
 /**
- * The environment of a shard, in a directory of its own. It can be rewritten while it is used: a
- * copy without free pages takes the place of the file, so that nothing of what was deleted is left
- * in it. The rename of the copy is the point at which it counts; before that a crash leaves the
- * old file, after it the new one.
+ * The environment of a shard, in a directory of its own. Its file can be replaced while it is used,
+ * by a copy of itself without free pages (nothing of what was deleted is left in it then), or by
+ * another one that was filled beside it. The rename of the new file is the point at which it
+ * counts; before that a crash leaves the old file, after it the new one.
+ *
+ * A view that is open stays one of the file that it was opened on.
  */
 import {
   chmodSync,
@@ -15,15 +17,21 @@ import {
   statSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { type ConnectionOptions, LmdbConnection, type TableRow } from './lmdb-connection.ts';
+import { fatalError } from '@raftseal/interface';
+import { type ConnectionOptions, LmdbConnection } from './lmdb-connection.ts';
+import type { LmdbView } from './lmdb-view.ts';
+import type { RowSource, TableRow } from './row-source.ts';
 import type { WriteBatch } from './write-batch.ts';
 
 const DATA_FILE = 'data.mdb';
 const LOCK_FILE = 'lock.mdb';
 const COPY_DIRECTORY = 'copy';
+const REPLACEMENT_DIRECTORY = 'replacement';
 
-export class LmdbEnvironment {
+export class LmdbEnvironment implements RowSource {
   readonly #options: ConnectionOptions;
+  /** Of files that were replaced: closed, or waiting for their last view. */
+  readonly #retired: LmdbConnection[] = [];
   #connection: LmdbConnection;
 
   private constructor(options: ConnectionOptions, connection: LmdbConnection) {
@@ -34,7 +42,8 @@ export class LmdbEnvironment {
   /** @param options `path` is made if it does not exist. */
   static async open(options: ConnectionOptions): Promise<LmdbEnvironment> {
     mkdirSync(options.path, { recursive: true, mode: 0o700 });
-    rmSync(join(options.path, COPY_DIRECTORY), { recursive: true, force: true });
+    removeDirectory(join(options.path, COPY_DIRECTORY));
+    removeDirectory(join(options.path, REPLACEMENT_DIRECTORY));
     return new LmdbEnvironment(options, await LmdbConnection.open(options));
   }
 
@@ -55,6 +64,11 @@ export class LmdbEnvironment {
   /** Rows in key order from `start` on, at most `limit`; to be read in the same turn. */
   range(table: number, start: Buffer, limit: number): Iterable<TableRow> {
     return this.#connection.range(table, start, limit);
+  }
+
+  /** What the tables hold as of the latest commit; to be called while none is under way. */
+  openView(): LmdbView {
+    return this.#connection.openView();
   }
 
   /** A batch whose chunks go to the store's thread as they fill; `commit` writes them. */
@@ -78,30 +92,79 @@ export class LmdbEnvironment {
   async rewrite(): Promise<string | undefined> {
     const { path } = this.#options;
     const copyDirectory = join(path, COPY_DIRECTORY);
-    const copy = join(copyDirectory, DATA_FILE);
     mkdirSync(copyDirectory, { recursive: true, mode: 0o700 });
-    const old = this.#connection;
-    const problem = await old.copy(copyDirectory);
+    const problem = await this.#connection.copy(copyDirectory);
     if (problem !== undefined) {
-      rmSync(copyDirectory, { recursive: true, force: true });
+      removeDirectory(copyDirectory);
       return problem;
     }
-    chmodSync(copy, 0o600);
-    flushPath(copy);
-    renameSync(copy, join(path, DATA_FILE));
-    // The lock file holds the number of the old file's last transaction: it goes with that file.
-    rmSync(join(path, LOCK_FILE), { force: true });
-    rmSync(copyDirectory, { recursive: true, force: true });
-    flushPath(path);
-    this.#connection = await LmdbConnection.open(this.#options);
-    await old.close();
+    const switchOver = await this.#takePlace(copyDirectory);
+    switchOver();
     return undefined;
+  }
+
+  /** A new and empty environment beside this one, to be given to `replace` or `discard`. */
+  async startReplacement(): Promise<LmdbConnection> {
+    const path = join(this.#options.path, REPLACEMENT_DIRECTORY);
+    removeDirectory(path);
+    mkdirSync(path, { mode: 0o700 });
+    return LmdbConnection.open({ ...this.#options, path });
+  }
+
+  /** Idempotent; does nothing after `replace`. */
+  async discard(replacement: LmdbConnection): Promise<void> {
+    await replacement.close();
+    removeDirectory(join(this.#options.path, REPLACEMENT_DIRECTORY));
+  }
+
+  /**
+   * Puts what was committed to the replacement in the place of the file. Nothing may be batched or
+   * committed meanwhile.
+   * @returns what has to be called for reads to see it; until then they see the old file.
+   * @throws RAFTSEAL_KV_COMMIT_FAILED, fatal, where it is not known which file a start would find.
+   *   After any other error the file is the old one.
+   */
+  async replace(replacement: LmdbConnection): Promise<() => void> {
+    await replacement.close();
+    return this.#takePlace(join(this.#options.path, REPLACEMENT_DIRECTORY));
   }
 
   /** Idempotent. */
   async close(): Promise<void> {
-    await this.#connection.close();
+    await Promise.all([...this.#retired, this.#connection].map((each) => each.close()));
   }
+
+  async #takePlace(directory: string): Promise<() => void> {
+    const { path } = this.#options;
+    const file = join(directory, DATA_FILE);
+    chmodSync(file, 0o600);
+    flushPath(file);
+    renameSync(file, join(path, DATA_FILE));
+    let connection: LmdbConnection;
+    try {
+      // The lock file holds the number of the old file's last transaction: it goes with that file.
+      rmSync(join(path, LOCK_FILE), { force: true });
+      removeDirectory(directory);
+      flushPath(path);
+      connection = await LmdbConnection.open(this.#options);
+    } catch (error) {
+      throw fatalError(
+        'RAFTSEAL_KV_COMMIT_FAILED',
+        'the file of the store was replaced, and the new one was expected to be flushed and ' +
+          'open, and is not; check the disk, then start the shard again',
+        error,
+      );
+    }
+    return () => {
+      this.#retired.push(this.#connection);
+      this.#connection.retire();
+      this.#connection = connection;
+    };
+  }
+}
+
+function removeDirectory(path: string): void {
+  rmSync(path, { recursive: true, force: true });
 }
 
 function flushPath(path: string): void {

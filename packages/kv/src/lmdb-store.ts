@@ -4,8 +4,8 @@
  */
 import { hash } from 'node:crypto';
 import type { ByteString } from '@raftseal/interface';
-import type { LmdbEnvironment } from './lmdb-environment.ts';
 import type { KeyRecord } from './row-codec.ts';
+import type { RowSource } from './row-source.ts';
 import { type RowFormat, type RowInspection, RowTable } from './row-table.ts';
 import type { ExpiringPage, RecordPage, ScanPosition, Store } from './store.ts';
 import { CLEAR_EXPIRY_TABLE, CLEAR_ROWS_TABLE } from './tables.ts';
@@ -20,9 +20,9 @@ export const cleartextFormat: RowFormat = {
 export class LmdbStore implements Store {
   readonly #table: RowTable;
 
-  constructor(environment: LmdbEnvironment) {
+  constructor(source: RowSource) {
     this.#table = new RowTable({
-      environment,
+      source,
       rows: CLEAR_ROWS_TABLE,
       expiry: CLEAR_EXPIRY_TABLE,
       format: cleartextFormat,

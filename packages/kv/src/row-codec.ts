@@ -2,8 +2,8 @@
  * The content of a row: what is sealed, or stands in the clear, behind the row header. All integers
  * are big-endian.
  *
- * Header, 9 bytes, always readable: `flags u8 | expireAtMs u64`. Flags are 0 for a key and 0x80 for
- * the meta row; expireAtMs is 0 for a key that does not expire.
+ * Header, 9 bytes, always readable: `flags u8 | expireAtMs u64`. Flags are 0 for a key, 0x80 for the
+ * meta row and 0x81 for the seal of a snapshot; expireAtMs is 0 for a key that does not expire.
  *
  * Content: `type u8 | version u64 | keyLength u32 | key | value`. Type 1 is a string, its value the
  * rest; type 2 is a hash, its value `count u32` and so many (`length u32 | field | length u32 |
@@ -18,6 +18,7 @@ import type { Value } from './key-entry.ts';
 export const ROW_HEADER_BYTES = 9;
 export const KEY_ROW_FLAGS = 0;
 export const META_ROW_FLAGS = 0x80;
+export const SNAPSHOT_SEAL_FLAGS = 0x81;
 
 const TYPE_STRING = 1;
 const TYPE_HASH = 2;

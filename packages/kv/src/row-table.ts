@@ -13,7 +13,6 @@ import {
   STORED_PRESENT,
   STORED_UNKNOWN,
 } from './key-entry.ts';
-import type { LmdbEnvironment } from './lmdb-environment.ts';
 import {
   decodeContent,
   decodeHeader,
@@ -25,16 +24,17 @@ import {
   rowCorrupt,
   Scratch,
 } from './row-codec.ts';
+import { FIRST_KEY, keyAfter, pagesOf, type RowSource } from './row-source.ts';
 import type { ExpiringPage } from './store.ts';
 import type { WriteBatch } from './write-batch.ts';
 
 export const POSITION_BITS = 46;
 const POSITION_SHIFT = 48 - POSITION_BITS;
-const ROW_KEY_BYTES = 32;
+export const ROW_KEY_BYTES = 32;
 const EXPIRY_KEY_BYTES = 8 + ROW_KEY_BYTES;
 const NO_VALUE = Buffer.alloc(0);
-const INSPECTED_ROWS = 64;
-const INDEX_VALUE = Buffer.of(1);
+const NO_EXPIRY_BYTES = Buffer.alloc(8);
+export const INDEX_VALUE: Buffer = Buffer.of(1);
 
 export interface RowFormat {
   /** 32 bytes. */
@@ -55,14 +55,14 @@ export interface RowInspection {
 }
 
 export interface RowTableOptions {
-  readonly environment: LmdbEnvironment;
+  readonly source: RowSource;
   readonly rows: number;
   readonly expiry: number;
   readonly format: RowFormat;
 }
 
 export class RowTable {
-  readonly #environment: LmdbEnvironment;
+  readonly #source: RowSource;
   readonly #rows: number;
   readonly #expiry: number;
   readonly #format: RowFormat;
@@ -70,19 +70,19 @@ export class RowTable {
   readonly #header = Buffer.alloc(ROW_HEADER_BYTES);
 
   constructor(options: RowTableOptions) {
-    this.#environment = options.environment;
+    this.#source = options.source;
     this.#rows = options.rows;
     this.#expiry = options.expiry;
     this.#format = options.format;
   }
 
   get count(): number {
-    return this.#environment.count(this.#rows);
+    return this.#source.count(this.#rows);
   }
 
   read(key: ByteString): KeyRecord | undefined {
     const rowKey = this.#rowKey(key);
-    const row = this.#environment.get(this.#rows, rowKey);
+    const row = this.#source.get(this.#rows, rowKey);
     if (row === undefined) return undefined;
     const record = this.#openRow(rowKey, row);
     if (record.key !== key) throw rowCorrupt('it is the row of another key');
@@ -130,7 +130,7 @@ export class RowTable {
     start.writeUIntBE(position * 2 ** POSITION_SHIFT, 0, 6);
     const records: KeyRecord[] = [];
     let group = -1;
-    for (const { key, value } of this.#environment.range(this.#rows, start, 2 ** 31 - 1)) {
+    for (const { key, value } of this.#source.range(this.#rows, start, 2 ** 31 - 1)) {
       const at = Math.floor(key.readUIntBE(0, 6) / 2 ** POSITION_SHIFT);
       if (records.length >= count && at !== group) return { records, next: at };
       group = at;
@@ -144,18 +144,20 @@ export class RowTable {
     return { records, next: undefined };
   }
 
-  /** Every row, opened to see whether it opens. Rows are views: valid until the next one. */
   /** Every row, in pages that are each read in one turn. */
   *inspect(): Generator<RowInspection> {
-    for (let start = Buffer.alloc(1); ; ) {
-      const page = [...this.#environment.range(this.#rows, start, INSPECTED_ROWS)];
+    for (const page of pagesOf(this.#source, this.#rows)) {
       for (const { key, value } of page) {
         const closed = value.subarray(ROW_HEADER_BYTES);
         yield { rowKey: key, closed, problem: this.#problemOf(key, value) };
       }
-      const last = page[INSPECTED_ROWS - 1];
-      if (last === undefined) return;
-      start = Buffer.concat([last.key, Buffer.alloc(1)]);
+    }
+  }
+
+  /** Every row, opened, in pages that are each read in one turn. */
+  *records(): Generator<KeyRecord> {
+    for (const page of pagesOf(this.#source, this.#rows)) {
+      for (const { key, value } of page) yield this.#openRow(key, value);
     }
   }
 
@@ -163,8 +165,8 @@ export class RowTable {
     const records: KeyRecord[] = [];
     let examined = 0;
     let last = after;
-    const start = after === undefined ? Buffer.alloc(1) : Buffer.concat([after, Buffer.alloc(1)]);
-    for (const { key } of this.#environment.range(this.#expiry, start, limit)) {
+    const start = after === undefined ? FIRST_KEY : keyAfter(after);
+    for (const { key } of this.#source.range(this.#expiry, start, limit)) {
       if (key.length !== EXPIRY_KEY_BYTES) continue;
       if (Number(key.readBigUInt64BE(0)) >= nowMs) break;
       examined++;
@@ -176,7 +178,7 @@ export class RowTable {
   }
 
   #dueRow(rowKey: Buffer, nowMs: number): KeyRecord | undefined {
-    const row = this.#environment.get(this.#rows, rowKey);
+    const row = this.#source.get(this.#rows, rowKey);
     if (row === undefined) return undefined;
     try {
       const record = this.#openRow(rowKey, row);
@@ -210,7 +212,7 @@ export class RowTable {
   }
 
   #storedAt(rowKey: Buffer): { stored: number; expireAtMs: number } {
-    const row = this.#environment.get(this.#rows, rowKey);
+    const row = this.#source.get(this.#rows, rowKey);
     if (row === undefined) return { stored: STORED_ABSENT, expireAtMs: NO_EXPIRY };
     const whole = row.length >= ROW_HEADER_BYTES;
     const expireAtMs = whole ? Number(row.readBigUInt64BE(1)) : NO_EXPIRY;
@@ -231,4 +233,10 @@ function expiryKey(expireAtMs: number, rowKey: Buffer): Buffer {
   key.writeBigUInt64BE(BigInt(expireAtMs), 0);
   rowKey.copy(key, 8);
   return key;
+}
+
+/** The index entry of a row, as it stands; undefined where its header has no expiry. */
+export function expiryHint(rowKey: Buffer, row: Buffer): Buffer | undefined {
+  const expireAt = row.subarray(1, ROW_HEADER_BYTES);
+  return expireAt.equals(NO_EXPIRY_BYTES) ? undefined : Buffer.concat([expireAt, rowKey]);
 }

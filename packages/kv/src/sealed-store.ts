@@ -10,9 +10,9 @@
  */
 import { type ByteString, codeOf, type RowSeal } from '@raftseal/interface';
 import { STORED_ABSENT, STORED_UNKNOWN } from './key-entry.ts';
-import type { LmdbEnvironment } from './lmdb-environment.ts';
 import type { LmdbStore } from './lmdb-store.ts';
 import { type KeyRecord, rowCorrupt } from './row-codec.ts';
+import type { RowSource } from './row-source.ts';
 import { type RowFormat, type RowInspection, RowTable } from './row-table.ts';
 import type { ExpiringPage, RecordPage, ScanPosition, Store } from './store.ts';
 import { SEALED_EXPIRY_TABLE, SEALED_ROWS_TABLE } from './tables.ts';
@@ -36,7 +36,7 @@ export function sealedFormat(seal: RowSeal, shardId: number): RowFormat {
 }
 
 export interface SealedStoreOptions {
-  readonly environment: LmdbEnvironment;
+  readonly source: RowSource;
   readonly inner: LmdbStore;
   readonly seal: RowSeal;
   readonly shardId: number;
@@ -50,7 +50,7 @@ export class SealedStore implements Store {
   constructor(options: SealedStoreOptions) {
     this.#inner = options.inner;
     this.#table = new RowTable({
-      environment: options.environment,
+      source: options.source,
       rows: SEALED_ROWS_TABLE,
       expiry: SEALED_EXPIRY_TABLE,
       format: sealedFormat(options.seal, options.shardId),

@@ -18,7 +18,7 @@ import {
   type RowSeal,
   type StateMachine,
 } from '@raftseal/interface';
-import { Checkpointer, type Sealing } from './checkpointer.ts';
+import { Checkpointer } from './checkpointer.ts';
 import {
   CommandReader,
   EXPIRY,
@@ -29,16 +29,20 @@ import {
 } from './command-codec.ts';
 import { arityMatches, commandTable } from './command-table.ts';
 import { commandsByOpcode } from './commands/handlers.ts';
+import { Installer } from './installer.ts';
 import { GENERATION_LIMIT, KeyWalk } from './key-walk.ts';
 import { Keyspace } from './keyspace.ts';
 import { LmdbEnvironment } from './lmdb-environment.ts';
 import { LmdbStore } from './lmdb-store.ts';
+import type { LmdbView } from './lmdb-view.ts';
 import type { KvOptions, KvStatistics, ScanOptions, ScanPage } from './options.ts';
 import { seededRandom } from './random.ts';
 import { wrongArguments } from './replies.ts';
 import type { RowInspection } from './row-table.ts';
-import { SealedStore } from './sealed-store.ts';
-import { readMeta, type StoreMeta } from './store-meta.ts';
+import { readCheckedMeta, sealingOf } from './sealing.ts';
+import { type KvSnapshot, StoreSnapshot } from './snapshot.ts';
+import type { SnapshotExpectation } from './snapshot-install.ts';
+import { digestOf, type KvDigest } from './state-digest.ts';
 import { CLEAR_ROWS_TABLE, SEALED_ROWS_TABLE, tables } from './tables.ts';
 
 const MIB = 2 ** 20;
@@ -61,6 +65,7 @@ interface Parts {
   readonly cleartext: LmdbStore;
   readonly keyspace: Keyspace;
   readonly checkpointer: Checkpointer;
+  readonly installer: Installer;
 }
 
 export class KvStateMachine implements StateMachine<Reply> {
@@ -89,10 +94,9 @@ export class KvStateMachine implements StateMachine<Reply> {
       mapBytes: limits.mapBytes,
     });
     try {
-      const meta = readMeta({ environment, shardId }, seal);
+      const meta = readCheckedMeta(environment, shardId, seal);
       const cleartext = new LmdbStore(environment);
-      checkNothingAdded(meta, cleartext);
-      const sealing = sealingOf({ environment, cleartext, shardId }, seal);
+      const sealing = sealingOf({ source: environment, cleartext, shardId }, seal);
       const keyspace = new Keyspace({
         store: sealing.store,
         cacheBytesMax: limits.cacheBytesMax,
@@ -104,13 +108,8 @@ export class KvStateMachine implements StateMachine<Reply> {
         sealing,
         meta,
       );
-      // A store that was in the clear when it was last open, or left half sealed.
-      const unsealed = meta.name === 'clear' || cleartext.rowCount > 0;
-      if (sealing.seal !== 'cleartext') {
-        if (unsealed) checkpointer.reseal(sealing);
-        else if (!meta.cleartextLeft) sealing.store.refuseCleartext();
-      }
-      return new KvStateMachine({ shardId, environment, cleartext, keyspace, checkpointer });
+      const parts = { shardId, environment, cleartext, keyspace, checkpointer };
+      return new KvStateMachine({ ...parts, installer: new Installer({ ...parts, onFatal }) });
     } catch (error) {
       await environment.close();
       throw error;
@@ -253,7 +252,8 @@ export class KvStateMachine implements StateMachine<Reply> {
     this.#checkUsable();
     const { checkpointer, keyspace } = this.#parts;
     if (checkpointer.seal === seal) return;
-    const sealing = sealingOf(this.#parts, seal);
+    const { environment: source, cleartext, shardId } = this.#parts;
+    const sealing = sealingOf({ source, cleartext, shardId }, seal);
     keyspace.store = sealing.store;
     checkpointer.reseal(sealing);
   }
@@ -261,6 +261,66 @@ export class KvStateMachine implements StateMachine<Reply> {
   /** Takes the checkpoints that were held back since `open`. */
   startCheckpoints(): void {
     this.#parts.checkpointer.release();
+  }
+
+  /**
+   * A snapshot of the state on disk, which is that of one index; the shard goes on meanwhile. There
+   * may be several. It waits for a checkpoint that runs.
+   * @throws RAFTSEAL_KV_CHECKPOINTS_HELD before `startCheckpoints`, and what made the shard fail.
+   */
+  async snapshot(): Promise<KvSnapshot> {
+    this.#checkUsable();
+    this.#checkReleased();
+    const { shardId, checkpointer } = this.#parts;
+    await checkpointer.commitOnce();
+    return this.#alone((view) => {
+      const { durableIndex: index, durableTimestampMs: timestampMs, seal } = checkpointer;
+      return new StoreSnapshot({ view, shardId, seal, index, timestampMs });
+    });
+  }
+
+  /**
+   * Replaces the state by that of a snapshot, in memory and on disk. Reads see the old state until
+   * all of it was checked and is durable, and the new one from then on; entries are to be applied
+   * from the index after it. An entry that is applied meanwhile is lost with the old state, so the
+   * applied index may fall. One at a time.
+   * @param chunks what `KvSnapshot.chunks` gave on the sending side, cut anywhere; not to be changed
+   *   once handed over. Its end is asked for, and where the install fails, it is returned.
+   * @returns what was installed
+   * @throws RAFTSEAL_KV_SNAPSHOT_INVALID, RAFTSEAL_KV_SNAPSHOT_STALE where its index is not above
+   *   `durableIndex`, RAFTSEAL_KV_SEAL_REQUIRED, RAFTSEAL_KV_CLOSED, RAFTSEAL_KV_COMMIT_FAILED,
+   *   what the chunks throw, and what made the shard fail. The state is the old one then, and in
+   *   use; but a fatal RAFTSEAL_KV_COMMIT_FAILED ends the shard.
+   */
+  async install(
+    chunks: AsyncIterable<Uint8Array>,
+    expected: SnapshotExpectation,
+  ): Promise<{ readonly index: bigint; readonly timestampMs: number }> {
+    this.#checkUsable();
+    const { appliedIndex, timestampMs } = await this.#parts.installer.install(chunks, expected);
+    this.#expiryAfter = undefined;
+    return { index: appliedIndex, timestampMs };
+  }
+
+  /**
+   * Flushes, and digests the state on disk: the same on every replica at the same index. Where
+   * entries are applied meanwhile, it may be of a later index than that of the call.
+   * @throws as `snapshot`, and RAFTSEAL_KV_ROW_CORRUPT.
+   */
+  async digest(): Promise<KvDigest> {
+    this.#checkUsable();
+    this.#checkReleased();
+    const { shardId, checkpointer } = this.#parts;
+    await checkpointer.flush();
+    const { view, index } = await this.#alone((opened) => ({
+      view: opened,
+      index: checkpointer.durableIndex,
+    }));
+    try {
+      return { index, digest: await digestOf(view, shardId, checkpointer.seal) };
+    } finally {
+      view.release();
+    }
   }
 
   /**
@@ -299,19 +359,29 @@ export class KvStateMachine implements StateMachine<Reply> {
   }
 
   async #close(): Promise<void> {
-    const { checkpointer, environment } = this.#parts;
+    const { checkpointer, environment, installer } = this.#parts;
+    await installer.stop(closed());
     try {
       if (checkpointer.failure === undefined && !checkpointer.held) await checkpointer.flush();
     } finally {
       await checkpointer.stop();
-      checkpointer.fail(
-        new RaftsealError(
-          'RAFTSEAL_KV_CLOSED',
-          'the shard was expected to be open and is closed: open it again',
-        ),
-      );
+      checkpointer.fail(closed());
       await environment.close();
     }
+  }
+
+  /** What a view of the store says while nobody writes to it. */
+  #alone<Result>(read: (view: LmdbView) => Result): Promise<Result> {
+    const { checkpointer, environment } = this.#parts;
+    return checkpointer.alone(async () => read(environment.openView()));
+  }
+
+  #checkReleased(): void {
+    if (!this.#parts.checkpointer.held) return;
+    throw new RaftsealError(
+      'RAFTSEAL_KV_CHECKPOINTS_HELD',
+      'checkpoints were expected to have been started, and are held back: wait until the node has started',
+    );
   }
 
   #checkUsable(): void {
@@ -391,25 +461,10 @@ export class KvStateMachine implements StateMachine<Reply> {
   }
 }
 
-function sealingOf(
-  parts: Pick<Parts, 'environment' | 'cleartext' | 'shardId'>,
-  seal: RowSeal | 'cleartext',
-): Sealing {
-  const { environment, cleartext: inner, shardId } = parts;
-  if (seal === 'cleartext') return { seal, store: inner };
-  return { seal, store: new SealedStore({ environment, inner, seal, shardId }) };
-}
-
-/**
- * Once every row is sealed, the sealed meta row says so: a row in the clear that turns up later was
- * put there by somebody else.
- */
-function checkNothingAdded(meta: StoreMeta, cleartext: LmdbStore): void {
-  if (meta.name !== 'sealed' || meta.cleartextLeft || cleartext.rowCount === 0) return;
-  throw fatalError(
-    'RAFTSEAL_KV_ROW_FORGED',
-    `the store was expected to hold sealed rows only, and holds ${cleartext.rowCount} in the ` +
-      'clear: they were added by something other than this node; restore the whole data directory',
+function closed(): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_KV_CLOSED',
+    'the shard was expected to be open and is closed: open it again',
   );
 }
 

@@ -9,7 +9,6 @@
  * as if it were 0.
  */
 import { fatalError, RaftsealError, type RowSeal } from '@raftseal/interface';
-import type { LmdbEnvironment } from './lmdb-environment.ts';
 import { cleartextFormat } from './lmdb-store.ts';
 import {
   decodeHeader,
@@ -18,6 +17,7 @@ import {
   ROW_HEADER_BYTES,
   rowCorrupt,
 } from './row-codec.ts';
+import type { RowSource } from './row-source.ts';
 import { sealedFormat } from './sealed-store.ts';
 import { META_TABLE } from './tables.ts';
 import type { WriteBatch } from './write-batch.ts';
@@ -37,7 +37,7 @@ const ROW_NAME = Buffer.from('raftseal meta row');
 type Seal = RowSeal | 'cleartext';
 
 export interface MetaOptions {
-  readonly environment: LmdbEnvironment;
+  readonly source: RowSource;
   readonly shardId: number;
 }
 
@@ -79,6 +79,12 @@ function decodeTimestamp(timestampMs: bigint): number {
   return Number(timestampMs);
 }
 
+/** The meta row as it stands in its table, and under which name. */
+export interface MetaRow {
+  readonly name: 'clear' | 'sealed';
+  readonly row: Buffer;
+}
+
 export interface StoreMeta {
   /** 0n for a new store. */
   readonly appliedIndex: bigint;
@@ -87,7 +93,7 @@ export interface StoreMeta {
   /** Whether the file may hold what was once written in the clear. */
   readonly cleartextLeft: boolean;
   /** Under which name the row stands. */
-  readonly name: 'clear' | 'sealed' | 'none';
+  readonly name: MetaRow['name'] | 'none';
 }
 
 const noMeta: StoreMeta = { appliedIndex: 0n, timestampMs: 0, cleartextLeft: false, name: 'none' };
@@ -96,21 +102,34 @@ const noMeta: StoreMeta = { appliedIndex: 0n, timestampMs: 0, cleartextLeft: fal
  * @throws RAFTSEAL_KV_SEAL_REQUIRED, RAFTSEAL_KV_STORE_MISMATCH, RAFTSEAL_KV_STORE_VERSION,
  *   RAFTSEAL_KV_ROW_CORRUPT
  */
-export function readMeta({ environment, shardId }: MetaOptions, seal: Seal): StoreMeta {
-  const sealedRow = environment.get(META_TABLE, SEALED_NAME);
-  if (sealedRow !== undefined && seal === 'cleartext') {
+export function readMeta({ source, shardId }: MetaOptions, seal: Seal): StoreMeta {
+  const found = findMetaRow(source);
+  return found === undefined ? noMeta : openMetaRow(found, shardId, seal);
+}
+
+/** The meta row as it stands in the store; undefined in a new one. */
+export function findMetaRow(source: RowSource): MetaRow | undefined {
+  const sealed = source.get(META_TABLE, SEALED_NAME);
+  if (sealed !== undefined) return { name: 'sealed', row: sealed };
+  const clear = source.get(META_TABLE, CLEAR_NAME);
+  return clear === undefined ? undefined : { name: 'clear', row: clear };
+}
+
+/**
+ * @throws RAFTSEAL_KV_SEAL_REQUIRED, RAFTSEAL_KV_STORE_MISMATCH, RAFTSEAL_KV_STORE_VERSION,
+ *   RAFTSEAL_KV_ROW_CORRUPT
+ */
+export function openMetaRow({ name, row }: MetaRow, shardId: number, seal: Seal): StoreMeta {
+  if (name === 'sealed' && seal === 'cleartext') {
     throw new RaftsealError(
       'RAFTSEAL_KV_SEAL_REQUIRED',
       'the store holds sealed rows and was opened without a seal: start the node with its keys',
     );
   }
-  const row = sealedRow ?? environment.get(META_TABLE, CLEAR_NAME);
-  if (row === undefined) return noMeta;
-  const format = formatOf(sealedRow === undefined ? 'cleartext' : seal, shardId);
+  const format = formatOf(name === 'clear' ? 'cleartext' : seal, shardId);
   decodeHeader(row, META_ROW_FLAGS);
   const header = row.subarray(0, ROW_HEADER_BYTES);
   const content = format.open(format.rowKey(ROW_NAME), header, row.subarray(ROW_HEADER_BYTES));
-  const name = sealedRow === undefined ? 'clear' : 'sealed';
   return { ...decodeMeta(content, shardId), name };
 }
 
@@ -131,4 +150,9 @@ export function writeMeta(
   const closed = format.close(format.rowKey(ROW_NAME), header, content);
   batch.put(META_TABLE, sealed ? SEALED_NAME : CLEAR_NAME, header, closed);
   if (sealed) batch.delete(META_TABLE, CLEAR_NAME);
+}
+
+/** Puts a meta row into a store that has none, as it stood in another. */
+export function putMetaRow(batch: WriteBatch, { name, row }: MetaRow): void {
+  batch.put(META_TABLE, name === 'sealed' ? SEALED_NAME : CLEAR_NAME, row, Buffer.alloc(0));
 }

@@ -156,7 +156,7 @@ describe('RANDOMKEY', () => {
     for (let i = 0; i < 6; i++) shard.run('set', `memory${i}`, 'v');
     shard.line('del disk0 memory0');
     const found = new Set<string | null>();
-    for (let i = 0; i < 2_000; i++) found.add(shard.machine.randomKey(shard.nowMs));
+    for (let i = 0; i < 20_000; i++) found.add(shard.machine.randomKey(shard.nowMs));
     expect(found).toEqual(new Set(shard.scanAll()));
     shard.line('flushall');
     expect(shard.machine.randomKey(shard.nowMs)).toBeNull();

@@ -1,0 +1,125 @@
+/**
+ * Puts the state of a snapshot in the place of a shard's own: built beside it, then swapped for it
+ * under the same objects, in one turn. Whatever fails before the file is replaced leaves the old
+ * state as it was, and in use.
+ */
+import { assert, codeOf, RaftsealError } from '@raftseal/interface';
+import type { Checkpointer } from './checkpointer.ts';
+import type { Keyspace } from './keyspace.ts';
+import type { LmdbConnection } from './lmdb-connection.ts';
+import type { LmdbEnvironment } from './lmdb-environment.ts';
+import type { LmdbStore } from './lmdb-store.ts';
+import { sealingOf } from './sealing.ts';
+import { type SnapshotExpectation, SnapshotReceiver } from './snapshot-install.ts';
+import { SnapshotReader } from './snapshot-reader.ts';
+import type { StoreMeta } from './store-meta.ts';
+
+export interface InstallerParts {
+  readonly shardId: number;
+  readonly environment: LmdbEnvironment;
+  readonly cleartext: LmdbStore;
+  readonly keyspace: Keyspace;
+  readonly checkpointer: Checkpointer;
+  /** Told of a failure that ends the shard. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+export class Installer {
+  readonly #parts: InstallerParts;
+  #reader: SnapshotReader | undefined;
+  #running: Promise<unknown> | undefined;
+
+  constructor(parts: InstallerParts) {
+    this.#parts = parts;
+  }
+
+  /** As `KvStateMachine.install`. */
+  async install(
+    chunks: AsyncIterable<Uint8Array>,
+    expected: SnapshotExpectation,
+  ): Promise<StoreMeta> {
+    assert(this.#running === undefined, 'one snapshot is installed at a time');
+    this.#reader = new SnapshotReader(chunks);
+    const running = this.#install(this.#reader, expected);
+    this.#running = running.catch(() => undefined);
+    try {
+      return await running;
+    } finally {
+      this.#reader = undefined;
+      this.#running = undefined;
+    }
+  }
+
+  /** Ends what waits for chunks, and waits for what is past them. */
+  async stop(reason: Error): Promise<void> {
+    this.#reader?.interrupt(reason);
+    await this.#running;
+  }
+
+  async #install(reader: SnapshotReader, expected: SnapshotExpectation): Promise<StoreMeta> {
+    const { environment, checkpointer } = this.#parts;
+    let replacement: LmdbConnection | undefined;
+    try {
+      this.#checkForwards(expected.index);
+      replacement = await environment.startReplacement();
+      const built = replacement;
+      const meta = await this.#receive(reader, built, expected);
+      await checkpointer.alone(() => this.#takePlace(built, meta));
+      return meta;
+    } finally {
+      reader.abandon();
+      if (replacement !== undefined) await environment.discard(replacement);
+    }
+  }
+
+  async #receive(
+    reader: SnapshotReader,
+    connection: LmdbConnection,
+    expected: SnapshotExpectation,
+  ): Promise<StoreMeta> {
+    const { shardId, checkpointer } = this.#parts;
+    const { seal } = checkpointer;
+    try {
+      return await new SnapshotReceiver({ reader, connection, shardId, seal, expected }).receive();
+    } catch (error) {
+      if (codeOf(error) !== 'RAFTSEAL_KV_COMMIT_FAILED') throw error;
+      // What could not be written is not the shard's: it goes on with what it has.
+      throw new RaftsealError(
+        'RAFTSEAL_KV_COMMIT_FAILED',
+        'a snapshot was expected to be written beside the store, and was not; nothing was changed: ' +
+          'check the disk and its free space',
+        { cause: error },
+      );
+    }
+  }
+
+  async #takePlace(replacement: LmdbConnection, meta: StoreMeta): Promise<void> {
+    const { shardId, environment, cleartext, keyspace, checkpointer, onFatal } = this.#parts;
+    // A checkpoint may have come further meanwhile.
+    this.#checkForwards(meta.appliedIndex);
+    let switchOver: () => void;
+    try {
+      switchOver = await environment.replace(replacement);
+    } catch (error) {
+      if (error instanceof RaftsealError && error.fatal) {
+        checkpointer.fail(error);
+        onFatal(error);
+      }
+      throw error;
+    }
+    switchOver();
+    const sealing = sealingOf({ source: environment, cleartext, shardId }, checkpointer.seal);
+    keyspace.restart(sealing.store);
+    checkpointer.restart(meta, sealing);
+  }
+
+  #checkForwards(index: bigint): void {
+    const { durableIndex } = this.#parts.checkpointer;
+    if (index > durableIndex) return;
+    throw new RaftsealError(
+      'RAFTSEAL_KV_SNAPSHOT_STALE',
+      `a snapshot was expected to be of an index above ${durableIndex}, which is durable here, and ` +
+        `is of ${index}: there is nothing to install`,
+    );
+  }
+}

@@ -1,0 +1,163 @@
+/**
+ * A snapshot that is taken while the store is in use: one view of the store, read page by page as
+ * its consumer asks for more. What is in memory at a time is a page and a chunk, and the rows of
+ * the page that are larger than that.
+ */
+import { createHash } from 'node:crypto';
+import { assert, type RowSeal } from '@raftseal/interface';
+import type { LmdbView } from './lmdb-view.ts';
+import { Pace } from './pace.ts';
+import { pagesOf } from './row-source.ts';
+import {
+  DIGEST_BYTES,
+  encodeCounts,
+  encodeFrameHeader,
+  encodeSnapshotHeader,
+  FRAME_END,
+  FRAME_META_CLEAR,
+  FRAME_META_SEALED,
+  FRAME_ROW_CLEAR,
+  FRAME_ROW_SEALED,
+  FRAME_SEAL,
+  sealDigest,
+} from './snapshot-format.ts';
+import { findMetaRow, type MetaRow } from './store-meta.ts';
+import { CLEAR_ROWS_TABLE, SEALED_ROWS_TABLE } from './tables.ts';
+
+const CHUNK_BYTES = 1 << 16;
+
+/** The state of a shard as of one index. */
+export interface KvSnapshot {
+  readonly index: bigint;
+  /** Of the last data entry at or below `index`; 0 where there was none. */
+  readonly timestampMs: number;
+  readonly rowCount: number;
+
+  /**
+   * The bytes of the snapshot, in chunks that are the consumer's to keep; once. Nothing is read
+   * ahead of the consumer. The end of the iteration, whatever ends it, releases the snapshot.
+   * @throws RAFTSEAL_KV_CLOSED where the shard is closed meanwhile; RAFTSEAL_ENVELOPE_* where the
+   *   end cannot be sealed.
+   */
+  chunks(): AsyncIterable<Buffer>;
+
+  /**
+   * Gives back what the snapshot holds: until then the file of the store uses none of the space
+   * again that it frees, and grows. Idempotent.
+   */
+  release(): void;
+}
+
+export interface SnapshotParts {
+  readonly view: LmdbView;
+  readonly shardId: number;
+  readonly seal: RowSeal | 'cleartext';
+  readonly index: bigint;
+  readonly timestampMs: number;
+}
+
+/** Gathers bytes into chunks, and their digest. */
+class ChunkFlow {
+  readonly #hash = createHash('sha256');
+  #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+  #used = 0;
+
+  /** Yields each chunk that is full. */
+  *add(bytes: Buffer): Generator<Buffer> {
+    for (let from = 0; from < bytes.length; ) {
+      const copied = bytes.copy(this.#chunk, this.#used, from);
+      this.#used += copied;
+      from += copied;
+      if (this.#used === CHUNK_BYTES) yield this.#next();
+    }
+  }
+
+  /** The rest, and the digest of everything. */
+  finish(): { rest: Buffer; digest: Buffer } {
+    const rest = this.#next();
+    return { rest, digest: this.#hash.digest() };
+  }
+
+  #next(): Buffer {
+    const chunk = this.#chunk.subarray(0, this.#used);
+    this.#hash.update(chunk);
+    this.#chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    this.#used = 0;
+    return chunk;
+  }
+}
+
+export class StoreSnapshot implements KvSnapshot {
+  readonly index: bigint;
+  readonly timestampMs: number;
+  readonly rowCount: number;
+  readonly #parts: SnapshotParts;
+  #started = false;
+
+  constructor(parts: SnapshotParts) {
+    this.#parts = parts;
+    this.index = parts.index;
+    this.timestampMs = parts.timestampMs;
+    this.rowCount = parts.view.count(CLEAR_ROWS_TABLE) + parts.view.count(SEALED_ROWS_TABLE);
+  }
+
+  async *chunks(): AsyncGenerator<Buffer, void> {
+    assert(!this.#started, 'the chunks of a snapshot are read once');
+    this.#started = true;
+    try {
+      yield* this.#read();
+    } finally {
+      this.release();
+    }
+  }
+
+  release(): void {
+    this.#parts.view.release();
+  }
+
+  async *#read(): AsyncGenerator<Buffer, void> {
+    const { view } = this.#parts;
+    const flow = new ChunkFlow();
+    const pace = new Pace();
+    yield* flow.add(encodeSnapshotHeader({ ...this.#parts }));
+    const meta = findMetaRow(view);
+    assert(meta !== undefined, 'a snapshot is taken of a store with a meta row');
+    const metaKind = meta.name === 'sealed' ? FRAME_META_SEALED : FRAME_META_CLEAR;
+    yield* flow.add(encodeFrameHeader(metaKind, meta.row.length));
+    yield* flow.add(meta.row);
+    for (const [table, kind] of rowTables) {
+      for (const page of pagesOf(view, table)) {
+        for (const { key, value } of page) {
+          yield* flow.add(encodeFrameHeader(kind, key.length + value.length));
+          yield* flow.add(key);
+          yield* flow.add(value);
+          if (pace.due) await pace.rest();
+        }
+      }
+    }
+    yield* this.#end(flow, meta);
+  }
+
+  *#end(flow: ChunkFlow, meta: MetaRow): Generator<Buffer> {
+    const { view, shardId, seal } = this.#parts;
+    const counts = encodeCounts({
+      clear: BigInt(view.count(CLEAR_ROWS_TABLE)),
+      sealed: BigInt(view.count(SEALED_ROWS_TABLE)),
+    });
+    yield* flow.add(encodeFrameHeader(FRAME_END, counts.length + DIGEST_BYTES));
+    yield* flow.add(counts);
+    const { rest, digest } = flow.finish();
+    yield rest;
+    yield digest;
+    if (meta.name === 'clear') return;
+    assert(seal !== 'cleartext', 'a store with a sealed meta row has a seal');
+    const envelope = sealDigest(seal, shardId, digest);
+    yield encodeFrameHeader(FRAME_SEAL, envelope.length);
+    yield envelope;
+  }
+}
+
+const rowTables = [
+  [CLEAR_ROWS_TABLE, FRAME_ROW_CLEAR],
+  [SEALED_ROWS_TABLE, FRAME_ROW_SEALED],
+] as const;
