@@ -1,14 +1,14 @@
 /** Error codes of the kv area: code to a one-line description. */
 export const kvErrors = {
   RAFTSEAL_KV_CHECKPOINTS_HELD: 'Checkpoints are held back, and what was asked for needs one.',
+  RAFTSEAL_KV_CLOSED: 'The state machine is closed.',
   RAFTSEAL_KV_COMMAND_MALFORMED: 'A log entry does not hold a command that this version knows.',
+  RAFTSEAL_KV_COMMIT_FAILED: 'A checkpoint could not be committed: no further one is tried.',
   RAFTSEAL_KV_ROW_CORRUPT: 'A stored row does not open, or is not the row of its key.',
   RAFTSEAL_KV_ROW_FORGED: 'A row in the clear was added to a store whose rows are all sealed.',
+  RAFTSEAL_KV_SEAL_REQUIRED: 'The store holds sealed rows and was opened without a seal.',
   RAFTSEAL_KV_SNAPSHOT_INVALID: 'A snapshot is damaged, forged or cut, or not the one expected.',
   RAFTSEAL_KV_SNAPSHOT_STALE: 'A snapshot is of an index that is durable already.',
   RAFTSEAL_KV_STORE_MISMATCH: 'The store belongs to another shard or cluster.',
   RAFTSEAL_KV_STORE_VERSION: 'The store has a format version that this version does not know.',
-  RAFTSEAL_KV_SEAL_REQUIRED: 'The store holds sealed rows and was opened without a seal.',
-  RAFTSEAL_KV_COMMIT_FAILED: 'A checkpoint could not be committed: no further one is tried.',
-  RAFTSEAL_KV_CLOSED: 'The state machine is closed.',
 } as const;
