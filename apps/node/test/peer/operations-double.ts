@@ -1,0 +1,158 @@
+/** Peer operations that note what they are asked for, and answer what a test gives them. */
+import type {
+  CapabilityChallenge,
+  CapabilityProof,
+  JoinReply,
+  JoinRequest,
+  PeerIdentity,
+  PeerOperations,
+  PeerSnapshot,
+  RegistrationRequest,
+} from '../../src/peer/operations.ts';
+
+export const someIdentity: PeerIdentity = {
+  nodeId: 'node-1',
+  formatVersion: 1,
+  release: '1.2.3',
+  clusterId: '00112233445566778899aabbccddeeff',
+  shardCount: 4,
+};
+
+export const someJoin: JoinRequest = {
+  identity: { ...someIdentity, nodeId: 'node-2', clusterId: null },
+  role: 'learner',
+  redis: { host: 'db2.example.org', port: 6379 },
+  peer: { host: '10.0.0.2', port: 8379 },
+};
+
+export const someJoinReply: JoinReply = {
+  clusterId: '00112233445566778899aabbccddeeff',
+  shardCount: 4,
+  members: ['node-1', 'node-2'],
+};
+
+export const someRegistration: RegistrationRequest = {
+  nodeId: 'node-2',
+  dekId: 4_294_967_295,
+  epoch: 65_535,
+  claimId: Uint8Array.from({ length: 16 }, (_, i) => 255 - i),
+};
+
+export const someChallenge: CapabilityChallenge = {
+  binding: { clusterId: new Uint8Array(16).fill(9), dekId: 17, purpose: 'raft' },
+  wrappedKey: new Uint8Array(60).fill(250),
+  nonce: new Uint8Array(32).fill(251),
+};
+
+export const someProof: CapabilityProof = {
+  nodeId: 'node-1',
+  formatVersion: 1,
+  release: '1.2.3',
+  mac: new Uint8Array(32).fill(252),
+};
+
+export class PeerOperationsDouble implements PeerOperations {
+  /** What every operation but `identity` fails with, if set. */
+  failure: unknown;
+  keyStateBytes: Uint8Array = Uint8Array.of(0, 255, 128, 10, 13);
+  snapshotToSend: SnapshotDouble | undefined;
+  /** Every call that could change or cost something. */
+  readonly calls: (readonly [name: string, ...given: unknown[]])[] = [];
+
+  identity(): PeerIdentity {
+    this.calls.push(['identity']);
+    return someIdentity;
+  }
+
+  async join(request: JoinRequest): Promise<JoinReply> {
+    this.#note('join', request);
+    return someJoinReply;
+  }
+
+  async recordRegistration(request: RegistrationRequest): Promise<void> {
+    this.#note('recordRegistration', { ...request, claimId: Uint8Array.from(request.claimId) });
+  }
+
+  async proveCapability({ binding, ...rest }: CapabilityChallenge): Promise<CapabilityProof> {
+    this.#note('proveCapability', {
+      binding: { ...binding, clusterId: Uint8Array.from(binding.clusterId) },
+      wrappedKey: Uint8Array.from(rest.wrappedKey),
+      nonce: Uint8Array.from(rest.nonce),
+    });
+    return someProof;
+  }
+
+  async keyState(): Promise<Uint8Array> {
+    this.#note('keyState');
+    return this.keyStateBytes;
+  }
+
+  async snapshot(shardId: number): Promise<PeerSnapshot> {
+    this.#note('snapshot', shardId);
+    this.snapshotToSend ??= new SnapshotDouble({ chunkCount: 3 });
+    return this.snapshotToSend;
+  }
+
+  #note(name: string, ...given: unknown[]): void {
+    this.calls.push([name, ...given]);
+    if (this.failure !== undefined) throw this.failure;
+  }
+}
+
+export interface SnapshotScript {
+  readonly chunkCount: number;
+  readonly chunkBytes?: number;
+  readonly header?: Uint8Array;
+  /** Before the chunk of this number the source fails. */
+  readonly failsAt?: number;
+  /** Before the chunk of this number the source waits until it is released. */
+  readonly stallsAt?: number;
+}
+
+/** A snapshot of known bytes, which counts the chunks that were asked for. */
+export class SnapshotDouble implements PeerSnapshot {
+  readonly header: Uint8Array;
+  readonly released: Promise<void>;
+  chunksMade = 0;
+  releases = 0;
+  readonly #script: SnapshotScript;
+  #markReleased: () => void = () => undefined;
+
+  constructor(script: SnapshotScript) {
+    this.#script = script;
+    this.header = script.header ?? Buffer.from('header of a snapshot');
+    this.released = new Promise((resolve) => {
+      this.#markReleased = resolve;
+    });
+  }
+
+  get chunks(): AsyncIterable<Uint8Array> {
+    return this.#make();
+  }
+
+  /** What the receiver should end up with. */
+  get bytes(): Buffer {
+    const { chunkCount } = this.#script;
+    return Buffer.concat(Array.from({ length: chunkCount }, (_, i) => this.#chunk(i)));
+  }
+
+  release(): void {
+    this.releases++;
+    this.#markReleased();
+  }
+
+  async *#make(): AsyncGenerator<Uint8Array> {
+    const { chunkCount, failsAt, stallsAt } = this.#script;
+    for (let i = 0; i < chunkCount; i++) {
+      if (i === failsAt) throw new Error('the disk is gone');
+      if (i === stallsAt) await this.released;
+      if (this.releases > 0) return;
+      this.chunksMade++;
+      yield this.#chunk(i);
+    }
+  }
+
+  #chunk(i: number): Buffer {
+    return Buffer.alloc(this.#script.chunkBytes ?? 1024, i);
+  }
+}
