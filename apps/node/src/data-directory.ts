@@ -3,7 +3,8 @@
  *
  * | path | content |
  * | --- | --- |
- * | raftseal.json | format version, node id, number of shards; written once |
+ * | raftseal.json | format version, node id, number of shards, where the logs are; written once |
+ * | cluster.json | which cluster the node is of; written once, where its logs are in etcd |
  * | lock | which process uses the directory |
  * | admin.token | what admin calls must carry |
  * | keys/ | the sidecar `keys.raftseal` and the writer registry |
@@ -19,17 +20,25 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { codeOf, RaftsealError } from '@raftseal/interface';
 import { type DirectoryLock, lockDirectory } from './data-directory-lock.ts';
 
-const FORMAT_VERSION = 1;
+/** Of the data directory, and of what nodes of one cluster have to agree on. */
+export const FORMAT_VERSION = 1;
+
+/** Where the logs of a node are: on its own disk, or in an etcd cluster. */
+export type LogPlace = 'embedded' | 'etcd';
 
 export interface DataDirectory {
   /** Absolute. */
   readonly path: string;
   readonly nodeId: string;
   readonly shardCount: number;
+  /** Hex; undefined before the node knows. */
+  readonly clusterName: string | undefined;
   readonly keysPath: string;
   readonly logPath: string;
   readonly adminTokenPath: string;
   shardPath(shardId: number): string;
+  /** Records which cluster the node is of, for good. */
+  joined(clusterName: string): Promise<void>;
   /** Gives the lock back. */
   release(): Promise<void>;
 }
@@ -38,6 +47,8 @@ export interface DataDirectoryRequest {
   readonly path: string;
   /** Asked for on the command line; a directory that has another count is refused. */
   readonly shardCount?: number;
+  /** Default: embedded. A directory whose logs are elsewhere is refused. */
+  readonly logPlace?: LogPlace;
 }
 
 export const SHARD_COUNT_DEFAULT = 4;
@@ -45,6 +56,7 @@ export const SHARD_COUNT_DEFAULT = 4;
 /** Where the parts of a data directory are. */
 export function dataDirectoryPaths(path: string): {
   readonly identity: string;
+  readonly cluster: string;
   readonly lock: string;
   readonly adminToken: string;
   readonly keys: string;
@@ -54,6 +66,7 @@ export function dataDirectoryPaths(path: string): {
   const at = (name: string): string => join(path, name);
   return {
     identity: at('raftseal.json'),
+    cluster: at('cluster.json'),
     lock: at('lock'),
     adminToken: at('admin.token'),
     keys: at('keys'),
@@ -64,7 +77,7 @@ export function dataDirectoryPaths(path: string): {
 
 /**
  * Locks the directory, and makes it where it does not exist.
- * @throws RAFTSEAL_NODE_DATA_DIR, _DATA_DIR_FORMAT, _DATA_DIR_LOCKED, _SHARD_COUNT
+ * @throws RAFTSEAL_NODE_DATA_DIR, _DATA_DIR_FORMAT, _DATA_DIR_LOCKED, _SHARD_COUNT, _LOG_PLACE
  */
 export async function openDataDirectory(request: DataDirectoryRequest): Promise<DataDirectory> {
   const path = resolve(request.path);
@@ -76,23 +89,32 @@ export async function openDataDirectory(request: DataDirectoryRequest): Promise<
     for (const part of [paths.keys, paths.log, paths.shards]) {
       await inDirectory(path, () => makeDirectory(part));
     }
-    return directory(path, identity, lock);
+    return directory(path, { ...identity, clusterName: await readClusterName(path) }, lock);
   } catch (error) {
     await lock.release();
     throw error;
   }
 }
 
-function directory(path: string, identity: Identity, lock: DirectoryLock): DataDirectory {
+function directory(
+  path: string,
+  identity: Identity & Pick<DataDirectory, 'clusterName'>,
+  lock: DirectoryLock,
+): DataDirectory {
   const paths = dataDirectoryPaths(path);
   return {
     path,
     nodeId: identity.nodeId,
     shardCount: identity.shardCount,
+    clusterName: identity.clusterName,
     keysPath: paths.keys,
     logPath: paths.log,
     adminTokenPath: paths.adminToken,
     shardPath: (shardId) => join(paths.shards, String(shardId)),
+    joined: (clusterName) =>
+      inDirectory(path, () =>
+        writeFlushed(paths.cluster, `${JSON.stringify({ clusterName }, null, 2)}\n`),
+      ),
     release: () => lock.release(),
   };
 }
@@ -100,14 +122,17 @@ function directory(path: string, identity: Identity, lock: DirectoryLock): DataD
 interface Identity {
   readonly nodeId: string;
   readonly shardCount: number;
+  readonly logPlace: LogPlace;
 }
 
 async function identityOf(path: string, request: DataDirectoryRequest): Promise<Identity> {
+  const { logPlace = 'embedded' } = request;
   const found = await readIdentity(path);
   if (found === undefined) {
     await inDirectory(path, () => checkHoldsNoData(path));
-    return writeIdentity(path, request.shardCount ?? SHARD_COUNT_DEFAULT);
+    return writeIdentity(path, request.shardCount ?? SHARD_COUNT_DEFAULT, logPlace);
   }
+  if (found.logPlace !== logPlace) throw otherLogPlace(path, found.logPlace);
   if (request.shardCount !== undefined && request.shardCount !== found.shardCount) {
     throw new RaftsealError(
       'RAFTSEAL_NODE_SHARD_COUNT',
@@ -116,6 +141,33 @@ async function identityOf(path: string, request: DataDirectoryRequest): Promise<
     );
   }
   return found;
+}
+
+function otherLogPlace(path: string, found: LogPlace): RaftsealError {
+  const remedy = found === 'etcd' ? 'start it with --etcd' : 'start it without --etcd';
+  return new RaftsealError(
+    'RAFTSEAL_NODE_LOG_PLACE',
+    `${path} is of a node whose logs are ${found === 'etcd' ? 'in etcd' : 'on its own disk'}: ` +
+      `${remedy}, or use another directory; nothing was changed`,
+  );
+}
+
+/** The cluster that a node has joined; undefined where it has joined none. */
+async function readClusterName(path: string): Promise<string | undefined> {
+  const file = dataDirectoryPaths(path).cluster;
+  let text: string;
+  try {
+    text = await readFile(file, 'utf8');
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined;
+    throw directoryError(path, error);
+  }
+  const name = parseObject(text)?.clusterName;
+  if (typeof name === 'string' && /^[0-9a-f]{32}$/.test(name)) return name;
+  throw new RaftsealError(
+    'RAFTSEAL_NODE_DATA_DIR_FORMAT',
+    `${file} was expected to name a cluster and is damaged: restore it from a backup of this node`,
+  );
 }
 
 /** Under another identity, what is there would be another node's. */
@@ -158,21 +210,27 @@ export async function readIdentity(path: string): Promise<Identity | undefined> 
 }
 
 function parseIdentity(text: string): Identity | undefined {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-  if (typeof value !== 'object' || value === null) return undefined;
-  const { formatVersion, nodeId, shardCount } = value as Record<string, unknown>;
+  const value = parseObject(text);
+  if (value === undefined) return undefined;
+  const { formatVersion, nodeId, shardCount, logPlace = 'embedded' } = value;
   const known =
     formatVersion === FORMAT_VERSION &&
     typeof nodeId === 'string' &&
     nodeId.length > 0 &&
     typeof shardCount === 'number' &&
-    isShardCount(shardCount);
-  return known ? { nodeId, shardCount } : undefined;
+    isShardCount(shardCount) &&
+    (logPlace === 'embedded' || logPlace === 'etcd');
+  return known ? { nodeId, shardCount, logPlace } : undefined;
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    if (typeof value !== 'object' || value === null) return undefined;
+    return value as Record<string, unknown>;
+  } catch {
+    return undefined;
+  }
 }
 
 /** Whether a node can have this many shards: at most one per slot. */
@@ -181,8 +239,12 @@ export function isShardCount(count: number): boolean {
 }
 
 /** Flushed before anything else is made: the shard count decides where every key lives. */
-async function writeIdentity(path: string, shardCount: number): Promise<Identity> {
-  const identity = { nodeId: `node-${randomBytes(8).toString('hex')}`, shardCount };
+async function writeIdentity(
+  path: string,
+  shardCount: number,
+  logPlace: LogPlace,
+): Promise<Identity> {
+  const identity = { nodeId: `node-${randomBytes(8).toString('hex')}`, shardCount, logPlace };
   const text = `${JSON.stringify({ formatVersion: FORMAT_VERSION, ...identity }, null, 2)}\n`;
   await inDirectory(path, () => writeFlushed(dataDirectoryPaths(path).identity, text));
   return identity;

@@ -9,6 +9,7 @@ import {
   type KeyLifecycleEntry,
   type NewKey,
   precheck,
+  type RegisterEntry,
   type UnwrapDek,
 } from '@raftseal/applier';
 import {
@@ -37,6 +38,10 @@ export interface KeyOperationsParts {
   readonly keyLifecycle: KeyLifecycle;
   readonly registry: WriterRegistry;
   readonly controlGroup: ControlGroup;
+  /** The other nodes of the cluster; they are first writers too. Default: none. */
+  readonly otherMembers?: () => readonly string[];
+  /** Asks each of them afresh whether it can do its part. @throws where one cannot */
+  readonly checkMembers?: () => Promise<void>;
   readonly shardIds: readonly number[];
   readonly clock: () => number;
 }
@@ -63,6 +68,7 @@ export class KeyOperations {
   enableEncryption(waves?: readonly (readonly number[])[]): Promise<void> {
     return this.#oneAtATime(async () => {
       const order = this.#wholeOrder(waves);
+      if (!isCutOver(this.#parts.keyLifecycle.state)) await this.#parts.checkMembers?.();
       await this.#bootstrap();
       await this.#registerWriter();
       await this.#enableStorage();
@@ -90,6 +96,19 @@ export class KeyOperations {
     return this.#oneAtATime(() => this.#registerWriter());
   }
 
+  /** Puts the claim of a node in the log; the node may be this one. Idempotent. */
+  recordRegistration(registration: Omit<RegisterEntry, 'kind'>): Promise<void> {
+    return this.#oneAtATime(() => this.#propose({ kind: 'register', ...registration }));
+  }
+
+  /**
+   * Runs a change of membership while no key operation runs: nobody is admitted between the
+   * question whether all members can seal and the request to do so.
+   */
+  exclusively<T>(change: () => Promise<T>): Promise<T> {
+    return this.#oneAtATime(change);
+  }
+
   async #registerWriter(): Promise<void> {
     const { nodeId, keyLifecycle } = this.#parts;
     for (const purpose of ['raft', 'storage'] as const) {
@@ -101,7 +120,7 @@ export class KeyOperations {
   }
 
   async #bootstrap(): Promise<void> {
-    const { keyLifecycle, nodeId } = this.#parts;
+    const { keyLifecycle, nodeId, otherMembers } = this.#parts;
     if (keyLifecycle.state.clusterId) return;
     const clusterId = randomBytes(CLUSTER_ID_BYTES);
     const keys = new Map<number, NewKey>();
@@ -113,7 +132,7 @@ export class KeyOperations {
       kind: 'bootstrap',
       clusterId,
       keys: [...keys.values()],
-      writers: [nodeId],
+      writers: [nodeId, ...(otherMembers?.() ?? [])],
     });
   }
 

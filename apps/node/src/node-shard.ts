@@ -7,19 +7,32 @@ import { join } from 'node:path';
 import type { KeyLifecycle } from '@raftseal/applier';
 import {
   type ByteString,
+  codeOf,
   type RaftEngine,
   RaftsealError,
   type Reply,
   type RowSeal,
 } from '@raftseal/interface';
 import { KvStateMachine, type ScanOptions, type ScanPage } from '@raftseal/kv';
-import { type RaftPayloadWrap, ShardGroup } from '@raftseal/shard-group';
+import { type RaftPayloadWrap, type Restored, ShardGroup } from '@raftseal/shard-group';
 import type { ShardStatus } from './admin/operations.ts';
 
 export interface NodeShardOptions {
   readonly shardId: number;
   readonly directory: string;
   readonly cacheBytesMax: number;
+  /** Nothing of a client is written while the log is in the clear. */
+  readonly sealedOnly: boolean;
+}
+
+/** What a shard that other nodes have too needs of them. */
+export interface ShardPeers {
+  /** `strict`: the log is asked before each linearizable read, and no clock is relied on. */
+  readonly reads: 'lease' | 'strict';
+  /** Brings a shard forward with the snapshot of another node. */
+  restore(shardId: number, signal: AbortSignal): Promise<Restored>;
+  /** How long this node lets others stand for election first, in ms. */
+  yieldMs(shardId: number): number;
 }
 
 export interface NodeShardParts {
@@ -27,6 +40,7 @@ export interface NodeShardParts {
   readonly keyLifecycle: KeyLifecycle;
   readonly wrap: RaftPayloadWrap;
   readonly seal: RowSeal | 'cleartext';
+  readonly peers: ShardPeers | undefined;
   readonly onHalt: (error: Error) => void;
 }
 
@@ -34,12 +48,17 @@ const EXPIRY_PERIOD_MS = 200;
 const EXPIRY_KEYS_MAX = 500;
 const TRUNCATE_PERIOD_MS = 1_000;
 const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
+/** The control shard may have much to apply before it comes to a key. */
+const DEK_WAIT_MS = 60_000;
 
 export class NodeShard {
   readonly shardId: number;
   readonly group: ShardGroup<Reply>;
   readonly kv: KvStateMachine;
+  /** Where there is one, the log confirms that this node leads before a linearizable read. */
+  readonly confirmRead?: (done: (error: RaftsealError | null) => void) => void;
   readonly #engine: RaftEngine;
+  readonly #sealedOnly: boolean;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #stateListeners: (() => void)[] = [];
   #expiring = false;
@@ -58,22 +77,30 @@ export class NodeShard {
       holdCheckpoints: true,
       onFatal: (error) => shard.group?.halt(error),
     });
-    const node = new NodeShard(shardId, kv, parts);
+    const node = new NodeShard(options, kv, parts);
     shard.group = node.group;
     return node;
   }
 
-  private constructor(shardId: number, kv: KvStateMachine, parts: NodeShardParts) {
+  private constructor(options: NodeShardOptions, kv: KvStateMachine, parts: NodeShardParts) {
+    const { shardId } = options;
+    const { peers } = parts;
     this.shardId = shardId;
     this.kv = kv;
     this.#engine = parts.engine;
+    this.#sealedOnly = options.sealedOnly;
+    if (peers?.reads === 'strict') this.confirmRead = (done) => this.#confirmRead(done);
     this.group = new ShardGroup<Reply>(
-      { shardId, queueBytesMax: QUEUE_BYTES_MAX },
+      { shardId, queueBytesMax: QUEUE_BYTES_MAX, dekWaitMs: DEK_WAIT_MS },
       {
         engine: parts.engine,
         stateMachine: kv,
         keyLifecycle: parts.keyLifecycle,
         wrap: parts.wrap,
+        ...(peers && {
+          restore: (signal) => peers.restore(shardId, signal),
+          yieldMs: () => peers.yieldMs(shardId),
+        }),
         onHalt: parts.onHalt,
         onState: () => {
           for (const listener of this.#stateListeners) listener();
@@ -90,16 +117,41 @@ export class NodeShard {
     this.#stateListeners.push(listener);
   }
 
-  /** Starts the shard's own housekeeping: expiry and truncation. */
-  startHousekeeping(): void {
-    this.#timers.push(
-      setInterval(() => this.#expire(), EXPIRY_PERIOD_MS),
-      setInterval(() => this.#truncate(), TRUNCATE_PERIOD_MS),
-    );
+  /** Deletes what has expired, while this node leads. */
+  startExpiry(): void {
+    this.#timers.push(setInterval(() => this.#expire(), EXPIRY_PERIOD_MS));
+  }
+
+  /** Drops what the store has made durable from a log that nobody else reads. */
+  startTruncation(): void {
+    const truncate = (): void => void this.truncate(this.kv.durableIndex - 1n);
+    this.#timers.push(setInterval(truncate, TRUNCATE_PERIOD_MS));
+  }
+
+  /**
+   * Lets the log drop entries up to an index; above what is durable here, nothing. The last entry
+   * that the store has stays: the next start compares it with its key state.
+   */
+  async truncate(throughIndex: bigint): Promise<void> {
+    const own = this.kv.durableIndex - 1n;
+    const through = throughIndex < own ? throughIndex : own;
+    if (through <= this.#truncatedIndex || this.#truncationHolds > 0) return;
+    if (this.group.state === 'halted') return;
+    this.#truncatedIndex = through;
+    try {
+      await this.#engine.truncate(through);
+    } catch (error) {
+      this.#truncatedIndex = 0n;
+      if (codeOf(error) !== 'RAFTSEAL_ENGINE_UNAVAILABLE') this.group.halt(error);
+    }
   }
 
   /** See the shard group's `propose`. */
   propose(command: Buffer, done: (error: RaftsealError | null, reply: Reply) => void): void {
+    if (this.#sealedOnly && this.group.wrap.kind === 'cleartext') {
+      setImmediate(done, notSealedYet(this.shardId), null);
+      return;
+    }
     this.group.propose(command, (error, reply) => done(error, reply ?? null));
   }
 
@@ -112,6 +164,7 @@ export class NodeShard {
   /** @throws RAFTSEAL_SHARD_GROUP_HALTED */
   queryStale(args: readonly ByteString[], nowMs: number): Reply {
     this.#checkHalt();
+    if (this.group.state === 'restoring') throw noStateYet(this.shardId);
     return this.kv.query(args, nowMs);
   }
 
@@ -146,7 +199,7 @@ export class NodeShard {
   }
 
   get isServing(): boolean {
-    return this.group.state === 'leading' || this.group.state === 'gated';
+    return this.group.isReadable;
   }
 
   status(): ShardStatus {
@@ -188,6 +241,16 @@ export class NodeShard {
     await this.kv.close();
   }
 
+  #confirmRead(done: (error: RaftsealError | null) => void): void {
+    this.group.confirmLeadership().then(
+      () => done(null),
+      (error: unknown) => {
+        if (error instanceof RaftsealError) done(error);
+        else throw error;
+      },
+    );
+  }
+
   #checkServing(): void {
     if (this.isServing) return;
     this.#checkHalt();
@@ -216,13 +279,19 @@ export class NodeShard {
       this.#expiring = false;
     });
   }
+}
 
-  /** The last entry that the store has stays: the next start compares it with its key state. */
-  #truncate(): void {
-    const throughIndex = this.kv.durableIndex - 1n;
-    if (throughIndex <= this.#truncatedIndex || this.#truncationHolds > 0) return;
-    if (this.group.state === 'halted') return;
-    this.#truncatedIndex = throughIndex;
-    this.#engine.truncate(throughIndex).catch((error: unknown) => this.group.halt(error));
-  }
+/** LOADING for clients: the cutover that a sealed node begins with is under way. */
+function notSealedYet(shardId: number): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_NODE_NOT_READY',
+    `shard ${shardId} takes no writes before its log is sealed, which is under way`,
+  );
+}
+
+function noStateYet(shardId: number): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_NODE_NOT_READY',
+    `shard ${shardId} is catching up from a snapshot: read from another node meanwhile`,
+  );
 }

@@ -19,22 +19,25 @@ import {
   type KeyState,
   RaftsealError,
 } from '@raftseal/interface';
-import { type EmbeddedLog, openEmbeddedLog } from '@raftseal/raft-engine-embedded';
 import { type Logger, pino } from 'pino';
 import type { AdminOperations, LogRequest, NodeStatus } from './admin/operations.ts';
 import { adminServer } from './admin/server.ts';
 import { readOrMakeToken, readToken } from './admin/token.ts';
 import { checkConfig, type NodeConfig } from './config.ts';
 import { CutoverCoordinator } from './cutover-coordinator.ts';
-import { type DataDirectory, openDataDirectory, readIdentity } from './data-directory.ts';
+import { readIdentity } from './data-directory.ts';
+import {
+  embeddedSource,
+  type FoundationsConfig,
+  type NodeFoundations,
+  openFoundations,
+} from './foundations.ts';
 import { infoSection } from './info-section.ts';
-import { kekFromUri } from './kek-from-uri.ts';
 import { KeyOperations } from './key-operations.ts';
 import { checkKeyStateAge } from './key-state-age.ts';
 import { keyspaceOf } from './keyspace-of-shards.ts';
-import { NodeKeys } from './node-keys.ts';
 import { NodeMetrics } from './node-metrics.ts';
-import { NodeShard } from './node-shard.ts';
+import type { NodeShard } from './node-shard.ts';
 import { nodeStatus } from './node-status.ts';
 import { type RedisServer, type RedisServerOptions, redisServer } from './redis/index.ts';
 import { Teardown } from './teardown.ts';
@@ -47,16 +50,6 @@ export interface NodeParts {
   readonly log?: Logger;
   /** Aborted: the node stops. */
   readonly signal?: AbortSignal;
-}
-
-/** What a node is made of once its keys, stores and logs are open. */
-export interface NodeFoundations {
-  readonly config: FoundationsConfig;
-  readonly log: Logger;
-  readonly directory: DataDirectory;
-  readonly keys: NodeKeys;
-  readonly embeddedLog: EmbeddedLog;
-  readonly shards: readonly NodeShard[];
 }
 
 const LEADERSHIP_POLL_MS = 2;
@@ -72,7 +65,11 @@ export async function startNode(config: NodeConfig, parts: NodeParts = {}): Prom
   const log = parts.log ?? pino({ level: 'silent' });
   const teardown = new Teardown();
   try {
-    const node = new Node(config, await openFoundations(config, log, teardown), teardown);
+    const node = new Node(
+      config,
+      await openFoundations(config, embeddedSource(config), { log, teardown }),
+      teardown,
+    );
     await node.start();
     parts.signal?.addEventListener('abort', () => void node.stop(), { once: true });
     if (parts.signal?.aborted) void node.stop();
@@ -94,78 +91,11 @@ export async function verifyStoppedNode(
   if ((await readIdentity(config.dataPath)) === undefined) throw noDataDirectory(config.dataPath);
   const teardown = new Teardown();
   try {
-    return await verifyNode(await openFoundations(config, log, teardown));
+    const parts = { log, teardown };
+    return await verifyNode(await openFoundations(config, embeddedSource(config), parts));
   } finally {
     await teardown.run();
   }
-}
-
-/** What opening keys, stores and logs needs to know. */
-type FoundationsConfig = Pick<
-  NodeConfig,
-  'dataPath' | 'shardCount' | 'encryption' | 'kekUri' | 'cacheBytesMax'
->;
-
-async function openFoundations(
-  config: FoundationsConfig,
-  log: Logger,
-  teardown: Teardown,
-): Promise<NodeFoundations> {
-  const { shardCount } = config;
-  const directory = await openDataDirectory({
-    path: config.dataPath,
-    ...(shardCount === undefined ? {} : { shardCount }),
-  });
-  teardown.add(() => directory.release());
-  const kek = config.kekUri === undefined ? undefined : await kekFromUri(config.kekUri);
-  teardown.add(() => kek?.close());
-  const keys = await NodeKeys.open(
-    {
-      nodeId: directory.nodeId,
-      directory: directory.keysPath,
-      encryption: config.encryption,
-      kek,
-    },
-    teardown,
-  );
-  const shardIds = Array.from({ length: directory.shardCount }, (_, shardId) => shardId);
-  const embeddedLog = await openEmbeddedLog({
-    directory: directory.logPath,
-    nodeId: directory.nodeId,
-    shardIds,
-  });
-  teardown.add(() => embeddedLog.close());
-  const shards: NodeShard[] = [];
-  const foundations = { config, log, directory, keys, embeddedLog, shards };
-  for (const shardId of shardIds) shards.push(await openShard(shardId, foundations, teardown));
-  return foundations;
-}
-
-async function openShard(
-  shardId: number,
-  { config, log, directory, keys, embeddedLog }: NodeFoundations,
-  teardown: Teardown,
-): Promise<NodeShard> {
-  const shard = await NodeShard.open(
-    {
-      shardId,
-      directory: directory.shardPath(shardId),
-      cacheBytesMax: Math.floor(config.cacheBytesMax / directory.shardCount),
-    },
-    {
-      engine: embeddedLog.engine(shardId),
-      keyLifecycle: keys.lifecycle,
-      wrap: keys.installer.wrapOf(shardId),
-      seal: keys.state.storageIndex === undefined ? 'cleartext' : keys.rowSeal,
-      onHalt: (error) => {
-        const where = { shardId, code: codeOf(error) };
-        log.error(where, `shard ${shardId} halted: ${error.message}; the others go on`);
-      },
-    },
-  );
-  teardown.add(() => shard.close());
-  keys.installer.attach(shard.group);
-  return shard;
 }
 
 /** A password is a byte string: each of its UTF-8 bytes is one char code. */
@@ -241,7 +171,10 @@ export class Node implements AdminOperations {
     await this.#replay();
     await this.#lead();
     await this.#prepareSealing();
-    for (const shard of this.#foundations.shards) shard.startHousekeeping();
+    for (const shard of this.#foundations.shards) {
+      shard.startExpiry();
+      shard.startTruncation();
+    }
     await this.#listen();
   }
 
@@ -273,7 +206,7 @@ export class Node implements AdminOperations {
 
   async inspectLog(request: LogRequest): Promise<readonly LogEntrySummary[]> {
     const shard = this.#foundations.shards[request.shardId];
-    if (shard) return summarizeLog(this.#foundations.embeddedLog.engine(shard.shardId), request);
+    if (shard) return summarizeLog(this.#foundations.logs.engine(shard.shardId), request);
     const message = `expected a shard from 0 to ${this.#foundations.shards.length - 1}`;
     throw new RaftsealError('RAFTSEAL_NODE_BAD_REQUEST', message);
   }
@@ -287,10 +220,10 @@ export class Node implements AdminOperations {
   }
 
   async #replay(): Promise<void> {
-    const { keys, shards, embeddedLog } = this.#foundations;
+    const { keys, shards, logs } = this.#foundations;
     for (const { shardId, kv } of shards) {
       const { durableIndex } = kv;
-      const engine = embeddedLog.engine(shardId);
+      const engine = logs.engine(shardId);
       const { headIndex } = await engine.bounds();
       if (headIndex < durableIndex) throw logBehindStore(shardId, headIndex, durableIndex);
       const cutoverIndex = keys.state.cutoverIndex.get(shardId);

@@ -94,7 +94,7 @@ describe('a data directory that is there', () => {
     for (const request of [{ path }, { path, shardCount: 3 }]) {
       const directory = await openDataDirectory(request);
       const { nodeId, shardCount } = directory;
-      expect({ nodeId, shardCount }).toEqual(identity);
+      expect({ nodeId, shardCount, logPlace: 'embedded' }).toEqual(identity);
       await directory.release();
     }
   });
@@ -107,6 +107,31 @@ describe('a data directory that is there', () => {
     });
     expect(await readFile(dataDirectoryPaths(path).identity)).toEqual(before);
     await (await openDataDirectory({ path })).release();
+  });
+
+  it('is refused where its logs are elsewhere than asked for', async () => {
+    const code = 'RAFTSEAL_NODE_LOG_PLACE';
+    const alone = await made({ path: newPath() });
+    const request = { path: alone, logPlace: 'etcd' } as const;
+    await expect(openDataDirectory(request)).rejects.toMatchObject({ code });
+    const shared = await made({ path: newPath(), logPlace: 'etcd' });
+    await expect(openDataDirectory({ path: shared })).rejects.toMatchObject({ code });
+  });
+
+  it('remembers its cluster, and is refused where that cannot be read', async () => {
+    const request = { path: newPath(), logPlace: 'etcd' } as const;
+    const directory = await openDataDirectory(request);
+    expect(directory.clusterName).toBeUndefined();
+    const name = '0123456789abcdef'.repeat(2);
+    await directory.joined(name);
+    await directory.release();
+    const again = await openDataDirectory(request);
+    expect(again.clusterName).toBe(name);
+    await again.release();
+    await writeFile(dataDirectoryPaths(request.path).cluster, '{"clusterName":"x"}');
+    await expect(openDataDirectory(request)).rejects.toMatchObject({
+      code: 'RAFTSEAL_NODE_DATA_DIR_FORMAT',
+    });
   });
 
   it('is refused while it is in use, and free after', async () => {
@@ -132,6 +157,7 @@ describe('a data directory that is there', () => {
     '{"formatVersion":1,"nodeId":"n","shardCount":"4"}',
     '{"formatVersion":1,"nodeId":"n","shardCount":0}',
     '{"formatVersion":1,"nodeId":"n","shardCount":1025}',
+    '{"formatVersion":1,"nodeId":"n","shardCount":4,"logPlace":"nowhere"}',
   ];
 
   it.each(foreign)(

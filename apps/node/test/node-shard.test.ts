@@ -26,12 +26,13 @@ async function newShard() {
   );
   const halts: unknown[] = [];
   const shard = await NodeShard.open(
-    { shardId: SHARD_ID, directory: join(root, 'shard'), cacheBytesMax: 1024 },
+    { shardId: SHARD_ID, directory: join(root, 'shard'), cacheBytesMax: 1024, sealedOnly: false },
     {
       engine,
       keyLifecycle: keys.lifecycle,
       wrap: keys.installer.wrapOf(SHARD_ID),
       seal: 'cleartext',
+      peers: undefined,
       onHalt: (error) => halts.push(codeOf(error)),
     },
   );
@@ -121,7 +122,7 @@ describe('a shard of a node', () => {
   it('deletes what has expired, by an entry of its log', async () => {
     const { cluster, shard } = await leadingShard();
     await propose(shard, 'set', 'key', 'value', 'px', '1');
-    shard.startHousekeeping();
+    shard.startExpiry();
     await until(() => shard.kv.size() === 0);
     await until(() => cluster.log(SHARD_ID).length === 2);
   });
@@ -133,7 +134,7 @@ describe('a shard of a node', () => {
     await shard.kv.flush();
     expect(shard.kv.durableIndex).toBe(3n);
     const letGo = shard.holdTruncation();
-    shard.startHousekeeping();
+    shard.startTruncation();
     await new Promise((resolve) => setTimeout(resolve, 1100));
     expect(await engine.bounds()).toEqual({ firstIndex: 1n, headIndex: 3n });
     letGo();

@@ -7,7 +7,7 @@ import { join, relative } from 'node:path';
 import type { FileReport } from './report.ts';
 
 const known: readonly (readonly [RegExp, FileReport['content']])[] = [
-  [/^raftseal\.json(\.tmp)?$/, 'no user data'],
+  [/^(raftseal|cluster)\.json(\.tmp)?$/, 'no user data'],
   [/^lock(\.[0-9a-f]{12})*$/, 'no user data'],
   [/^admin\.token(\.tmp)?$/, 'no user data'],
   [/^keys\/keys\.raftseal(\.tmp)?$/, 'sidecar'],

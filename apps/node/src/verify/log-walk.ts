@@ -1,6 +1,5 @@
 /** Walks the logs: what each entry is, whether it is where the index rule wants it, and opens. */
 import { codeOf, type RaftEngine } from '@raftseal/interface';
-import { inspectEmbeddedLog, type LogFinding } from '@raftseal/raft-engine-embedded';
 import {
   KIND_DATA,
   KIND_KEY_LIFECYCLE,
@@ -64,7 +63,6 @@ export interface LogWalk {
 }
 
 export interface LogWalkRequest {
-  readonly directory: string;
   readonly shardIds: readonly number[];
   /**
    * Asked for each entry: the shards of a running node may be cut over meanwhile, and a cutover is
@@ -80,14 +78,14 @@ export interface EntryPlace {
   readonly index: bigint;
 }
 
-/** Reads every record of every segment, truncated entries that are still on disk included. */
-export async function walkLog(request: LogWalkRequest): Promise<LogWalk> {
-  const walk = new Walk(request);
-  for await (const finding of inspectEmbeddedLog(request.directory)) walk.note(finding);
-  return walk.result();
+/** Where somebody who looks for an entry finds it. */
+export interface StoredEntry extends EntryPlace {
+  readonly payload: Buffer;
+  readonly where: string;
 }
 
-class Walk {
+/** Collects what a walk through the logs finds. */
+export class LogWalker {
   readonly #request: LogWalkRequest;
   readonly #tallies = new Map<number, Tally>();
   readonly #problems: string[] = [];
@@ -96,13 +94,8 @@ class Walk {
     this.#request = request;
   }
 
-  note(finding: LogFinding): void {
-    const where = `${finding.segment} at ${finding.offset}`;
-    if (finding.kind === 'entry') this.#entry(finding, where);
-    else if (finding.kind === 'damage') this.#problems.push(`${where}: ${finding.reason}`);
-    else if (finding.kind === 'residue') {
-      this.#problems.push(`${where}: ${finding.byteLength} bytes that belong to no record`);
-    }
+  problem(text: string): void {
+    this.#problems.push(text);
   }
 
   result(): LogWalk {
@@ -121,7 +114,7 @@ class Walk {
     return { logs, problems: this.#problems };
   }
 
-  #entry({ shardId, index, payload }: LogFinding & { kind: 'entry' }, where: string): void {
+  entry({ shardId, index, payload, where }: StoredEntry): void {
     if (!this.#request.shardIds.includes(shardId)) {
       this.#problems.push(
         `entry ${index} of shard ${shardId} (${where}): the node has no such shard`,

@@ -4,19 +4,21 @@
  */
 import type { DataDirectory } from '../data-directory.ts';
 import type { NodeKeys } from '../node-keys.ts';
+import type { NodeLogs } from '../node-logs.ts';
 import type { NodeShard } from '../node-shard.ts';
 import { walkFiles } from './file-walk.ts';
-import { walkLog } from './log-walk.ts';
 import type { LogReport, StoreReport, VerifyReport } from './report.ts';
 import { walkStore } from './store-walk.ts';
 
 export interface VerifyParts {
   readonly directory: DataDirectory;
   readonly keys: NodeKeys;
+  readonly logs: NodeLogs;
   readonly shards: readonly NodeShard[];
 }
 
-export async function verifyNode({ directory, keys, shards }: VerifyParts): Promise<VerifyReport> {
+export async function verifyNode(parts: VerifyParts): Promise<VerifyReport> {
+  const { directory, keys, logs, shards } = parts;
   const problems: string[] = [];
   const stores: StoreReport[] = [];
   for (const { shardId, kv } of shards) {
@@ -26,8 +28,7 @@ export async function verifyNode({ directory, keys, shards }: VerifyParts): Prom
   }
   const releases = shards.map((shard) => shard.holdTruncation());
   try {
-    const log = await walkLog({
-      directory: directory.logPath,
+    const log = await logs.walk({
       shardIds: shards.map(({ shardId }) => shardId),
       cutoverIndexOf: (shardId) => keys.state.cutoverIndex.get(shardId),
       open: (place, envelope) => keys.raftSeal.open(place, envelope),

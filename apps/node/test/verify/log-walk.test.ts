@@ -5,7 +5,8 @@ import type { RaftEngine } from '@raftseal/interface';
 import { type EmbeddedLog, openEmbeddedLog } from '@raftseal/raft-engine-embedded';
 import { KIND_DATA, KIND_KEY_LIFECYCLE, TAG_CLEARTEXT, TAG_SEALED } from '@raftseal/shard-group';
 import { describe, expect, it } from 'vitest';
-import { type LogWalk, summarizeLog, walkLog } from '../../src/verify/log-walk.ts';
+import { walkEmbeddedLog } from '../../src/node-logs.ts';
+import { type LogWalk, summarizeLog } from '../../src/verify/log-walk.ts';
 import { temporaryDirectory } from '../temporary-directory.ts';
 
 const DEK_ID = 4_000_000_000;
@@ -66,8 +67,7 @@ async function append(engine: RaftEngine, payloads: readonly Buffer[]): Promise<
 
 /** Walks a log of as many shards as there are cutovers. */
 function walk(directory: string, cutovers: readonly (bigint | undefined)[]): Promise<LogWalk> {
-  return walkLog({
-    directory,
+  return walkEmbeddedLog(directory, {
     shardIds: cutovers.map((_, shardId) => shardId),
     cutoverIndexOf: (shardId) => cutovers[shardId],
     open: (place, envelope) => raftSeal.open(place, envelope),

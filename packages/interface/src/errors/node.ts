@@ -32,4 +32,12 @@ export const nodeErrors = {
   RAFTSEAL_NODE_PEER_UNAVAILABLE: 'Another node cannot be reached, or does not answer in time.',
   RAFTSEAL_NODE_PEER_REFUSED: 'One node does not take the other for one of its cluster.',
   RAFTSEAL_NODE_PEER_REPLY: 'Another node answered something that is not as expected.',
+  RAFTSEAL_NODE_CLUSTER_FORMAT:
+    'The cluster, or a node that wants to join it, is of a format that is not known.',
+  RAFTSEAL_NODE_FOREIGN_CLUSTER: 'The node is of another cluster than the one it found.',
+  RAFTSEAL_NODE_LAST_VOTER: 'The only voter of a cluster cannot be removed.',
+  RAFTSEAL_NODE_MEMBER_INCAPABLE: 'A member cannot do its part in a sealed cluster.',
+  RAFTSEAL_NODE_REMOVED: 'The node was removed from its cluster.',
+  RAFTSEAL_NODE_SNAPSHOT_INVALID: 'A snapshot that another node sent is not the one asked for.',
+  RAFTSEAL_NODE_UNKNOWN_MEMBER: 'The cluster has no such member, or it is not in reach.',
 } as const;

@@ -1,0 +1,112 @@
+/**
+ * What a node is made of once its keys, logs and stores are open. Opened in this order, so that
+ * every refusal comes before a nonce epoch is used up: lock of the data directory, KEK, sidecar,
+ * keys and wraps, logs, stores.
+ */
+import { codeOf } from '@raftseal/interface';
+import type { Logger } from 'pino';
+import type { NodeConfig } from './config.ts';
+import {
+  type DataDirectory,
+  type DataDirectoryRequest,
+  openDataDirectory,
+} from './data-directory.ts';
+import { kekFromUri } from './kek-from-uri.ts';
+import { NodeKeys } from './node-keys.ts';
+import { type NodeLogs, openEmbeddedLogs } from './node-logs.ts';
+import { NodeShard, type ShardPeers } from './node-shard.ts';
+import type { Teardown } from './teardown.ts';
+
+/** What opening them needs to know. */
+export type FoundationsConfig = Pick<
+  NodeConfig,
+  'dataPath' | 'shardCount' | 'encryption' | 'kekUri' | 'cacheBytesMax'
+>;
+
+export interface NodeFoundations {
+  readonly config: FoundationsConfig;
+  readonly log: Logger;
+  readonly directory: DataDirectory;
+  readonly keys: NodeKeys;
+  readonly logs: NodeLogs;
+  readonly shards: readonly NodeShard[];
+}
+
+/** Where the logs are, and what else a shard needs that is not alone. */
+export interface LogSource {
+  readonly request: Pick<DataDirectoryRequest, 'logPlace' | 'shardCount'>;
+  open(directory: DataDirectory, shardIds: readonly number[]): Promise<NodeLogs>;
+  /** Undefined: no other node has the shards. */
+  readonly peers: ShardPeers | undefined;
+}
+
+/** Logs on the disk of this machine, which nobody else has. */
+export function embeddedSource({ shardCount }: FoundationsConfig): LogSource {
+  return {
+    request: { logPlace: 'embedded', ...(shardCount === undefined ? {} : { shardCount }) },
+    open: ({ logPath, nodeId }, shardIds) =>
+      openEmbeddedLogs({ directory: logPath, nodeId, shardIds }),
+    peers: undefined,
+  };
+}
+
+/** Whatever was opened is closed by `teardown`, also where this throws. */
+export async function openFoundations(
+  config: FoundationsConfig,
+  source: LogSource,
+  { log, teardown }: { readonly log: Logger; readonly teardown: Teardown },
+): Promise<NodeFoundations> {
+  const directory = await openDataDirectory({ path: config.dataPath, ...source.request });
+  teardown.add(() => directory.release());
+  const kek = config.kekUri === undefined ? undefined : await kekFromUri(config.kekUri);
+  teardown.add(() => kek?.close());
+  // A cluster that was sealed while this node was down or is restarted is joined as it is.
+  const keys = await NodeKeys.open(
+    {
+      nodeId: directory.nodeId,
+      directory: directory.keysPath,
+      encryption: config.encryption === 'on' || (kek && source.peers) ? 'on' : 'off',
+      kek,
+    },
+    teardown,
+  );
+  const shardIds = Array.from({ length: directory.shardCount }, (_, shardId) => shardId);
+  const logs = await source.open(directory, shardIds);
+  teardown.add(() => logs.close());
+  const shards: NodeShard[] = [];
+  const foundations = { config, log, directory, keys, logs, shards };
+  for (const shardId of shardIds) {
+    shards.push(await openShard(shardId, { ...foundations, peers: source.peers }, teardown));
+  }
+  return foundations;
+}
+
+async function openShard(
+  shardId: number,
+  parts: NodeFoundations & Pick<LogSource, 'peers'>,
+  teardown: Teardown,
+): Promise<NodeShard> {
+  const { config, log, directory, keys, logs, peers } = parts;
+  const shard = await NodeShard.open(
+    {
+      shardId,
+      directory: directory.shardPath(shardId),
+      cacheBytesMax: Math.floor(config.cacheBytesMax / directory.shardCount),
+      sealedOnly: config.encryption === 'on',
+    },
+    {
+      engine: logs.engine(shardId),
+      keyLifecycle: keys.lifecycle,
+      wrap: keys.installer.wrapOf(shardId),
+      seal: keys.state.storageIndex === undefined ? 'cleartext' : keys.rowSeal,
+      peers,
+      onHalt: (error) => {
+        const where = { shardId, code: codeOf(error) };
+        log.error(where, `shard ${shardId} halted: ${error.message}; the others go on`);
+      },
+    },
+  );
+  teardown.add(() => shard.close());
+  keys.installer.attach(shard.group);
+  return shard;
+}
