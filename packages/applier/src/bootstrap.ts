@@ -64,7 +64,7 @@ export function newRecord(key: NewKey, ownLastEpoch = 0): KeyRecord {
 }
 
 /** True where the record is what the entry's key became. */
-export function isSameKey(record: KeyRecord | undefined, key: NewKey): boolean {
+export function isSameKey(record: Omit<KeyRecord, 'nonceEpoch'> | undefined, key: NewKey): boolean {
   return (
     record !== undefined &&
     record.purpose === key.purpose &&

@@ -1,16 +1,12 @@
 /** How a DEK is unwrapped: by whichever configured KEK made one of its wraps. */
-import {
-  type KekProvider,
-  type KeyRecord,
-  RaftsealError,
-  type WrapBinding,
-} from '@raftseal/interface';
+import { type KekProvider, RaftsealError, type WrapBinding } from '@raftseal/interface';
+import type { ReplicatedKeyRecord } from './replicated-key-state.ts';
 
 /**
  * Unwraps a key that the state holds.
  * @returns 32 bytes that the caller owns and wipes.
  */
-export type UnwrapDek = (key: KeyRecord, binding: WrapBinding) => Promise<Uint8Array>;
+export type UnwrapDek = (key: ReplicatedKeyRecord, binding: WrapBinding) => Promise<Uint8Array>;
 
 /**
  * Tries the wraps of a key in order, each with the provider of the same `kekUri`; a KEK that cannot
@@ -35,7 +31,7 @@ export function unwrapWith(providers: readonly KekProvider[]): UnwrapDek {
   };
 }
 
-function unmatched(key: KeyRecord, { dekId, purpose }: WrapBinding): RaftsealError {
+function unmatched(key: ReplicatedKeyRecord, { dekId, purpose }: WrapBinding): RaftsealError {
   const made = key.wraps.map(({ kekUri }) => kekUri).join(', ');
   return new RaftsealError(
     'RAFTSEAL_APPLIER_KEK_UNMATCHED',

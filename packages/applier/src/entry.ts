@@ -18,7 +18,6 @@ import {
   fatalError,
   type KeyPurpose,
   NONCE_EPOCH_MAX,
-  purposeByte,
   RaftsealError,
   type WrappedKey,
 } from '@raftseal/interface';
@@ -27,13 +26,10 @@ import {
   BOOTSTRAP_WRITERS_MAX,
   CLAIM_ID_BYTES,
   entryProblem,
-  keyPurposes,
   SHARDS_MAX,
-  TEXT_LENGTH_MAX,
   U32_MAX,
-  WRAP_BYTES_MAX,
-  WRAPS_MAX,
 } from './entry-rules.ts';
+import { keyFields, readDekId, readKey, readText, readWaves } from './key-fields.ts';
 import { PlainReader } from './plain-reader.ts';
 
 /** Largest encoded entry. */
@@ -170,11 +166,6 @@ function registerFields({ nodeId, dekId, epoch, claimId }: RegisterEntry): unkno
   return claimId === undefined ? fields : [...fields, Buffer.from(claimId)];
 }
 
-function keyFields({ purpose, dekId, wraps, createdAtMs }: NewKey): unknown[] {
-  const pairs = wraps.map(({ kekUri, bytes }) => [kekUri, Buffer.from(bytes)]);
-  return [purposeByte[purpose], dekId, pairs, BigInt(createdAtMs)];
-}
-
 /**
  * Decodes what {@link encodeEntry} made.
  * @param bytes only read; nothing of it is kept.
@@ -188,7 +179,7 @@ export function decodeEntry(bytes: Uint8Array): KeyLifecycleEntry {
         'No release writes such an entry: the log is damaged.',
     );
   }
-  const reader = new PlainReader(bytes);
+  const reader = new PlainReader(bytes, malformed);
   const length = reader.arrayLength('entry', { min: 2, max: 16 });
   const version = reader.integer('version', { min: 0, max: U32_MAX });
   const kind = reader.integer('kind', { min: 0, max: U32_MAX });
@@ -251,37 +242,9 @@ const entryReaders: Readonly<Record<number, EntryReader>> = {
     const dekId = readDekId(reader);
     const controlIndex = reader.u64('controlIndex');
     if (reader.nil()) return { kind: 'enable-raft', dekId, controlIndex };
-    const bounds = { min: 0, max: SHARDS_MAX };
-    const waves = reader.list('waves', bounds, () =>
-      reader.list('wave', bounds, () => reader.integer('shardId', { min: 0, max: U32_MAX })),
-    );
-    return { kind: 'enable-raft', dekId, controlIndex, waves };
+    return { kind: 'enable-raft', dekId, controlIndex, waves: readWaves(reader, SHARDS_MAX) };
   },
 };
-
-function readKey(reader: PlainReader): NewKey {
-  const purposeOf = reader.integer('purpose', { min: 1, max: keyPurposes.length });
-  const purpose = keyPurposes.find(
-    (candidate) => purposeByte[candidate] === purposeOf,
-  ) as KeyPurpose;
-  const dekId = readDekId(reader);
-  const wraps = reader.list('wraps', { min: 1, max: WRAPS_MAX }, () => {
-    reader.tuple('wrap', 2);
-    const kekUri = readText(reader, 'kekUri');
-    return { kekUri, bytes: reader.byteString('wrap', { min: 1, max: WRAP_BYTES_MAX }) };
-  });
-  const createdAtMs = reader.integer('createdAtMs', { min: 0, max: Number.MAX_SAFE_INTEGER });
-  return { dekId, purpose, wraps, createdAtMs };
-}
-
-function readDekId(reader: PlainReader): number {
-  return reader.integer('dekId', { min: 1, max: U32_MAX });
-}
-
-/** A UTF-16 unit takes at most 3 bytes of UTF-8. */
-function readText(reader: PlainReader, what: string): string {
-  return reader.text(what, 3 * TEXT_LENGTH_MAX);
-}
 
 function expectFields(kind: string, found: number, expected: number): void {
   if (found === expected) return;
@@ -289,6 +252,14 @@ function expectFields(kind: string, found: number, expected: number): void {
     'RAFTSEAL_APPLIER_ENTRY_MALFORMED',
     `expected ${expected} fields in a ${kind} entry; found ${found}. Start the release that ` +
       'wrote the log, or a later one.',
+  );
+}
+
+function malformed(what: string, found: string): RaftsealError {
+  return fatalError(
+    'RAFTSEAL_APPLIER_ENTRY_MALFORMED',
+    `expected a key-lifecycle entry; found in ${what}: ${found}. Start the release that wrote ` +
+      'the log, or a later one; if it is the same, the log is damaged.',
   );
 }
 

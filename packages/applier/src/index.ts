@@ -5,6 +5,8 @@
  * - {@link transition}: the pure state machine; {@link Effect}: what it asks for, in order.
  * - {@link KeyLifecycle}: runs both on a node, hands out nonce epochs.
  * - {@link precheck}: what a leader asks before it proposes.
+ * - {@link openReplicatedKeyState}: a key state from another node, for {@link KeyLifecycle} to
+ *   adopt; {@link resyncKeyState}: the same for a node that lost its sidecar.
  * - {@link encodeEntry}, {@link decodeEntry}: the entries' bytes.
  * - {@link readKeyState} and the `check...` functions: the start of a node.
  * - {@link MemoryWriterRegistry}: a registry for those who need no durable one.
@@ -43,6 +45,20 @@ export {
 export { type KeyStateSource, readKeyState } from './key-state-file.ts';
 export type { NonceClaim } from './nonce-claims.ts';
 export { type Precheck, type PrecheckParts, type ProposedEntry, precheck } from './precheck.ts';
+export {
+  decodeReplicatedKeyState,
+  deriveReplicatedMacKey,
+  encodeReplicatedKeyState,
+  openReplicatedKeyState,
+  REPLICATED_KEY_STATE_BYTES_MAX,
+  type UnverifiedKeyState,
+} from './replicated-codec.ts';
+export {
+  type ReplicatedKeyRecord,
+  type ReplicatedKeyState,
+  replicatedKeyState,
+} from './replicated-key-state.ts';
+export { type ResyncedKeyState, type ResyncRequest, resyncKeyState } from './resync.ts';
 export { checkCutover, checkNode, checkNonceEpochs, checkRegistry } from './startup-checks.ts';
 export type { StartTimer } from './state-waits.ts';
 export { initialKeyState, transition } from './transition.ts';

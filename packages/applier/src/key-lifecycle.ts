@@ -21,10 +21,13 @@ import {
   type WriterRegistry,
 } from '@raftseal/interface';
 import { deriveMacKey, type SidecarMac } from '@raftseal/sidecar';
+import { adoption } from './adoption.ts';
 import type { UnwrapDek } from './dek-unwrap.ts';
 import { type Effect, type Install, installsOf, type Outcome } from './effect.ts';
 import { decodeEntry, type KeyLifecycleEntry } from './entry.ts';
 import { type NonceClaim, NonceClaims } from './nonce-claims.ts';
+import { deriveReplicatedMacKey, encodeReplicatedKeyState } from './replicated-codec.ts';
+import { type ReplicatedKeyState, replicatedKeyState } from './replicated-key-state.ts';
 import { checkNode } from './startup-checks.ts';
 import { type StartTimer, StateWaits, startTimer } from './state-waits.ts';
 import { transition } from './transition.ts';
@@ -80,7 +83,7 @@ export class KeyLifecycle {
   readonly #applying = new Set<number>();
   readonly #haltedAt = new Map<number, bigint>();
   #state: KeyState;
-  #macKey: Buffer | undefined;
+  #macKeys: { readonly sidecar: Buffer; readonly replicated: Buffer } | undefined;
   #controlHeadIndex: bigint | undefined;
   #closed = false;
   /** Settles, never rejects, once the calls so far are done. */
@@ -175,6 +178,47 @@ export class KeyLifecycle {
   }
 
   /**
+   * The part of the durable state that all replicas share, for another node to adopt: encoded and
+   * authenticated, see `openReplicatedKeyState`. Undefined before `Bootstrap`.
+   */
+  exportKeyState(): Promise<Buffer | undefined> {
+    return this.#enqueue(async () => {
+      this.#checkStarted();
+      const replicated = replicatedKeyState(this.#state, this.#parts.registry.rows());
+      if (replicated === undefined || this.#macKeys === undefined) return undefined;
+      return encodeReplicatedKeyState(replicated, this.#macKeys.replicated);
+    });
+  }
+
+  /**
+   * Takes over what another node had that this one has not, and what a snapshot relies on: keys,
+   * writers, registrations, cutovers. Nothing is taken back, whichever of the two is ahead; entries
+   * that the adopted state covers are replays from here on. Resolves once the state is durable and
+   * the wrap of every shard that is cut over is installed. After a crash it is called again.
+   *
+   * This process holds none of the adopted keys at epoch 1: it claims an epoch, and a claim of which
+   * it cannot tell whether it or another process registered it ends.
+   * @param replicated from `openReplicatedKeyState`.
+   * @throws RAFTSEAL_APPLIER_KEY_STATE_INVALID, _FOREIGN_KEY_STATE, _KEY_STATE_CONFLICT, not fatal:
+   *   nothing was changed; fatal _LOAD_FAILED, _REGISTRY_FAILED, _SIDECAR_FAILED, _INSTALL_FAILED.
+   */
+  adopt(replicated: ReplicatedKeyState): Promise<void> {
+    return this.#enqueue(async () => {
+      this.#checkStarted();
+      const { state, raised, effects } = adoption(this.#state, this.#parts, replicated);
+      for (const effect of effects) {
+        const isRows = effect.kind === 'writer-rows';
+        if (isRows && raised) await this.#perform({ kind: 'sidecar' }, { state: raised });
+        await this.#perform(effect, { state });
+        if (isRows || effect.kind === 'sidecar') this.#claims.followUnseen();
+      }
+      for (const [shardId, index] of this.#haltedAt) {
+        if (index <= (state.appliedIndex.get(shardId) ?? 0n)) this.#haltedAt.delete(shardId);
+      }
+    });
+  }
+
+  /**
    * Resolves once the DEK is loaded and part of the durable state.
    * @throws fatal RAFTSEAL_APPLIER_DEK_UNKNOWN after `timeoutMs`; RAFTSEAL_APPLIER_CLOSED.
    */
@@ -238,12 +282,13 @@ export class KeyLifecycle {
     this.#claims.abandon();
   }
 
-  /** Ends waits, lets what runs finish, wipes the MAC key. Idempotent. */
+  /** Ends waits, lets what runs finish, wipes the MAC keys. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#waits.abandon(closed());
     await this.#queue;
-    this.#macKey?.fill(0);
+    this.#macKeys?.sidecar.fill(0);
+    this.#macKeys?.replicated.fill(0);
   }
 
   #enqueue<Result>(task: () => Promise<Result>): Promise<Result> {
@@ -303,7 +348,7 @@ export class KeyLifecycle {
   }
 
   #checkStarted(): void {
-    const started = this.#state.clusterId === undefined || this.#macKey !== undefined;
+    const started = this.#state.clusterId === undefined || this.#macKeys !== undefined;
     assert(started, 'startupInstall comes before anything is applied or claimed');
   }
 
@@ -336,7 +381,7 @@ export class KeyLifecycle {
         unwrapped.push({ dekId, purpose, dek });
       }
       for (const { dekId, purpose, dek } of unwrapped) {
-        if (purpose === 'index') this.#macKey = deriveMacKey(dek);
+        if (purpose === 'index') this.#setMacKeys(dek);
         this.#parts.keyring.add(dekId, purpose, dek);
         this.#loaded.add(dekId);
       }
@@ -345,14 +390,21 @@ export class KeyLifecycle {
     }
   }
 
+  #setMacKeys(indexDek: Uint8Array): void {
+    this.#macKeys = {
+      sidecar: deriveMacKey(indexDek),
+      replicated: deriveReplicatedMacKey(indexDek),
+    };
+  }
+
   /** The MAC is made under the index DEK, the one that is never rotated. */
   async #write({ state, onDurable }: Step): Promise<void> {
-    assert(this.#macKey !== undefined, 'the index DEK is loaded before a state is written');
+    assert(this.#macKeys !== undefined, 'the index DEK is loaded before a state is written');
     const before = this.#state;
     const next = { ...state, generation: before.generation + 1n };
     await this.#parts.sidecar.write(next, {
       dekId: next.activeDekId.index,
-      macKey: this.#macKey,
+      macKey: this.#macKeys.sidecar,
     });
     this.#state = next;
     onDurable?.(before);

@@ -1,6 +1,6 @@
 /**
- * Reads the few msgpack tokens that key-lifecycle entries are made of: arrays, unsigned integers,
- * text, byte strings and nil (msgpack specification, "Formats").
+ * Reads the few msgpack tokens that key-lifecycle entries and the replicated key state are made of:
+ * arrays, unsigned integers, text, byte strings and nil (msgpack specification, "Formats").
  *
  * A general decoder builds what nobody sent on purpose (RegExp, Error, Set, record readers made
  * with `new Function`) and leaves the schema to be checked afterwards. Here the caller asks for
@@ -8,12 +8,13 @@
  * floats, booleans and negative numbers are refused as they are met, every length is checked
  * against its bound and against the input before anything is allocated, and depth is the caller's.
  */
-import { fatalError, type RaftsealError } from '@raftseal/interface';
-
 export interface Bounds<Quantity> {
   readonly min: Quantity;
   readonly max: Quantity;
 }
+
+/** The error for what was found in `what`, where something else was expected. */
+export type Refusal = (what: string, found: string) => Error;
 
 const U64_MAX = 0xffff_ffff_ffff_ffffn;
 
@@ -45,15 +46,17 @@ const byteStringSizes: LengthSizes = new Map([
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** A cursor over one document. Every method throws RAFTSEAL_APPLIER_ENTRY_MALFORMED (fatal). */
+/** A cursor over one document. Every method throws what `refuse` makes. */
 export class PlainReader {
   readonly #bytes: Uint8Array;
+  readonly #refuse: Refusal;
   readonly #view: DataView;
   #at = 0;
 
   /** @param bytes only read; what the methods return is copied out of it. */
-  constructor(bytes: Uint8Array) {
+  constructor(bytes: Uint8Array, refuse: Refusal) {
     this.#bytes = bytes;
+    this.#refuse = refuse;
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   }
 
@@ -63,7 +66,7 @@ export class PlainReader {
     const fixed = byte >= 0x90 && byte <= 0x9f ? byte - 0x90 : undefined;
     const length = fixed ?? this.#length(what, arraySizes.get(byte));
     if (length < min || length > max) {
-      throw malformed(what, `${length} elements where ${min} to ${max} are allowed`);
+      throw this.#refuse(what, `${length} elements where ${min} to ${max} are allowed`);
     }
     return length;
   }
@@ -82,9 +85,10 @@ export class PlainReader {
   u64(what: string, { min, max }: Bounds<bigint> = { min: 0n, max: U64_MAX }): bigint {
     const byte = this.#byte(what);
     const value = byte <= 0x7f ? BigInt(byte) : this.#integer(what, integerSizes.get(byte));
-    if (byte === 0xd3 && value > 0x7fff_ffff_ffff_ffffn) throw malformed(what, 'a negative number');
+    if (byte === 0xd3 && value > 0x7fff_ffff_ffff_ffffn)
+      throw this.#refuse(what, 'a negative number');
     if (value < min || value > max) {
-      throw malformed(what, `${value} where ${min} to ${max} are allowed`);
+      throw this.#refuse(what, `${value} where ${min} to ${max} are allowed`);
     }
     return value;
   }
@@ -103,7 +107,7 @@ export class PlainReader {
     try {
       return utf8.decode(bytes);
     } catch {
-      throw malformed(what, 'text that is no UTF-8');
+      throw this.#refuse(what, 'text that is no UTF-8');
     }
   }
 
@@ -123,21 +127,21 @@ export class PlainReader {
   /** Nothing may follow. */
   end(): void {
     const left = this.#bytes.length - this.#at;
-    if (left > 0) throw malformed('entry', `${left} bytes after the end`);
+    if (left > 0) throw this.#refuse('the whole', `${left} bytes after the end`);
   }
 
   #byte(what: string): number {
     const byte = this.#bytes[this.#at];
-    if (byte === undefined) throw malformed(what, 'the end of the entry');
+    if (byte === undefined) throw this.#refuse(what, 'the end of the input');
     this.#at += 1;
     return byte;
   }
 
   #take(what: string, length: number, { min, max }: Bounds<number>): Uint8Array {
     if (length < min || length > max) {
-      throw malformed(what, `${length} bytes where ${min} to ${max} are allowed`);
+      throw this.#refuse(what, `${length} bytes where ${min} to ${max} are allowed`);
     }
-    if (length > this.#bytes.length - this.#at) throw malformed(what, 'the end of the entry');
+    if (length > this.#bytes.length - this.#at) throw this.#refuse(what, 'the end of the input');
     this.#at += length;
     return this.#bytes.subarray(this.#at - length, this.#at);
   }
@@ -147,20 +151,12 @@ export class PlainReader {
   }
 
   #integer(what: string, size: number | undefined): bigint {
-    if (size === undefined) throw malformed(what, 'a value of another type');
-    if (size > this.#bytes.length - this.#at) throw malformed(what, 'the end of the entry');
+    if (size === undefined) throw this.#refuse(what, 'a value of another type');
+    if (size > this.#bytes.length - this.#at) throw this.#refuse(what, 'the end of the input');
     let value = 0n;
     for (let end = this.#at + size; this.#at < end; this.#at++) {
       value = (value << 8n) | BigInt(this.#view.getUint8(this.#at));
     }
     return value;
   }
-}
-
-function malformed(what: string, found: string): RaftsealError {
-  return fatalError(
-    'RAFTSEAL_APPLIER_ENTRY_MALFORMED',
-    `expected a key-lifecycle entry; found in ${what}: ${found}. Start the release that wrote ` +
-      'the log, or a later one; if it is the same, the log is damaged.',
-  );
 }

@@ -1,80 +1,17 @@
-import type { KeyState } from '@raftseal/interface';
-import { codeOf, RaftsealError } from '@raftseal/interface';
+import { codeOf, type RaftsealError } from '@raftseal/interface';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
-import {
-  type KeyLifecycleEntry,
-  MemoryWriterRegistry,
-  precheck,
-  transition,
-  unwrapWith,
-} from '../src/index.ts';
-import { type Command, type KeyPool, keyPool, lives, otherShards } from './commands.ts';
-import { type Answer, ReferenceModel } from './reference-model.ts';
-import {
-  cutoverRequest,
-  Disk,
-  describeRow,
-  emptyState,
-  kek,
-  localState,
-  marker,
-  Process,
-  sharedState,
-} from './world.ts';
+import { precheck, transition, unwrapWith } from '../src/index.ts';
+import { type KeyPool, keyPool, lives } from './commands.ts';
+import { ReferenceModel } from './reference-model.ts';
+import { interleave, type Logs, logs, placed, Replica, type Step } from './replica.ts';
+import { Disk, kek, localState, Process, sharedState } from './world.ts';
 
 let pool: KeyPool;
 
 beforeAll(async () => {
   pool = await keyPool();
 });
-
-type Step = typeof transition;
-
-/** A replica without a runner: rows are stored, other effects are not needed. */
-class Replica {
-  state: KeyState;
-  readonly registry = new MemoryWriterRegistry();
-  readonly haltedAt = new Map<number, bigint>();
-  readonly #step: Step;
-
-  constructor(nodeId = 'a', step: Step = transition) {
-    this.state = emptyState(nodeId);
-    this.#step = step;
-  }
-
-  apply(shardId: number, index: bigint, entry: KeyLifecycleEntry): Answer {
-    const before = this.state;
-    try {
-      const { registry } = this;
-      const { state, effects, outcome } = this.#step(before, { shardId, index, registry }, entry);
-      for (const effect of effects) {
-        if (effect.kind === 'writer-rows') void this.registry.put(effect.rows);
-      }
-      this.state = state;
-      return outcome.kind;
-    } catch (error) {
-      if (!(error instanceof RaftsealError) || !error.fatal) throw error;
-      this.haltedAt.set(shardId, index);
-      return 'fatal';
-    }
-  }
-
-  get rows(): string[] {
-    return this.registry.rows().map(describeRow).sort();
-  }
-}
-
-/** Commands with their indexes. */
-function placed(life: readonly Command[]): { shardId: number; index: bigint; command: Command }[] {
-  const last = new Map<number, bigint>();
-  return life.map((command) => {
-    const { shardId, gap } = command;
-    const index = (last.get(shardId) ?? 0n) + gap;
-    last.set(shardId, index);
-    return { shardId, index, command };
-  });
-}
 
 function expectLikeModel(replica: Replica, model: ReferenceModel): void {
   const { state } = replica;
@@ -159,77 +96,10 @@ describe('random lives of a cluster', () => {
   });
 });
 
-/** The logs of a cluster as leaders write them: markers name what their control shard has. */
-interface Logs {
-  readonly control: readonly { index: bigint; entry: KeyLifecycleEntry }[];
-  readonly markers: ReadonlyMap<number, readonly KeyLifecycleEntry[]>;
-}
-
-const logs = (): fc.Arbitrary<Logs> =>
-  fc
-    .tuple(
-      lives(pool, { foreign: false, maxLength: 25 }),
-      fc.array(fc.tuple(fc.constantFrom(...otherShards), fc.nat()), { maxLength: 6 }),
-    )
-    .map(([life, markerSeeds]) => {
-      const leader = new Replica();
-      const request = { shardId: 0, gap: 1n, entry: cutoverRequest(2, ...otherShards) };
-      const [bootstrap, ...rest] = life;
-      const whole = bootstrap === undefined ? [] : [bootstrap, request, ...rest];
-      const control = placed(whole.filter(({ shardId }) => shardId === 0))
-        .filter(({ index, command }) => leader.apply(0, index, command.entry) !== 'fatal')
-        .map(({ index, command }) => ({ index, entry: command.entry }));
-      const markers = new Map<number, KeyLifecycleEntry[]>();
-      for (const [shardId, seed] of markerSeeds) {
-        const list = markers.get(shardId) ?? [];
-        const at = seed % Math.max(1, control.length);
-        const leaderThen = new Replica();
-        for (const { index, entry } of control.slice(0, at + 1)) leaderThen.apply(0, index, entry);
-        const { activeDekId, cutoverIntent, appliedIndex } = leaderThen.state;
-        if (cutoverIntent === undefined) continue;
-        list.push(marker(activeDekId.raft, appliedIndex.get(0) ?? 0n));
-        markers.set(shardId, list);
-      }
-      return { control, markers };
-    });
-
-/** Applies all logs in one of the orders that the wait for the control shard allows. */
-function interleave(
-  replica: Replica,
-  { control, markers }: Logs,
-  choices: readonly number[],
-): void {
-  const next = { control: 0, choice: 0 };
-  const at = new Map([...markers.keys()].map((shardId) => [shardId, 0]));
-  const stepControl = (): boolean => {
-    const placedEntry = control[next.control++];
-    if (placedEntry === undefined) return false;
-    replica.apply(0, placedEntry.index, placedEntry.entry);
-    return true;
-  };
-  for (;;) {
-    const open = [...markers].filter(([shardId, list]) => (at.get(shardId) ?? 0) < list.length);
-    const choice = choices[next.choice++ % choices.length] ?? 0;
-    const picked = open[choice % (open.length + 1)];
-    if (picked === undefined) {
-      if (stepControl()) continue;
-      if (open.length === 0) return;
-      continue;
-    }
-    const [shardId, list] = picked;
-    const position = at.get(shardId) ?? 0;
-    const entry = list[position];
-    at.set(shardId, position + 1);
-    if (entry?.kind !== 'enable-raft') continue;
-    while ((replica.state.appliedIndex.get(0) ?? 0n) < entry.controlIndex && stepControl());
-    replica.apply(shardId, BigInt(position + 1), entry);
-  }
-}
-
 describe('replicas', () => {
   const choices = fc.array(fc.nat({ max: 5 }), { minLength: 1, maxLength: 30 });
   const agree = (step: Step): fc.IProperty<[Logs, number[], number[]]> =>
-    fc.property(logs(), choices, choices, (all, some, others) => {
+    fc.property(logs(pool), choices, choices, (all, some, others) => {
       const [a, b] = [new Replica('a', step), new Replica('b', step)];
       interleave(a, all, [...some, 0, 1, 2]);
       interleave(b, all, [...others, 0, 1, 2]);

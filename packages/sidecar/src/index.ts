@@ -5,6 +5,7 @@
  * - {@link encodeSidecar}, {@link decodeSidecar}: its bytes.
  * - {@link deriveMacKey}: the key of its MAC, from a DEK.
  * - {@link inspectSidecar}: its content for human eyes.
+ * - {@link stateProblem}: why a key state cannot be on disk, or come from another node.
  * - {@link probeDirectory}: whether a directory can hold it durably.
  * @packageDocumentation
  */
@@ -25,3 +26,4 @@ export {
 } from './file-system.ts';
 export { inspectSidecar, type KeyInspection, type SidecarInspection } from './inspection.ts';
 export { SIDECAR_FILE_NAME, SidecarFile, type SidecarFileOptions } from './sidecar-file.ts';
+export { stateProblem } from './state-rules.ts';
