@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../random.ts';
 import { ClusterClient, type ClusterClientOptions } from './cluster-client.ts';
 import type { HistoryRecorder } from './recorder.ts';
-import type { Workload } from './workload.ts';
+import type { Assignment, Workload } from './workload.ts';
 
 export interface LoadOptions extends ClusterClientOptions {
   readonly clients: number;
@@ -16,6 +16,8 @@ export interface LoadOptions extends ClusterClientOptions {
 
 /** A client that was refused waits a little: nothing is won by asking again at once. */
 const REFUSED_PAUSE_MS = 50;
+
+const FINAL_READ_TRIES = 100;
 
 export class Load {
   readonly #options: LoadOptions;
@@ -38,7 +40,32 @@ export class Load {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#working;
+  }
+
+  /** Reads every key that was ever used, once more; after the end of the load. */
+  async readAll(): Promise<void> {
+    const left = [...this.#options.workload.everyRead()];
+    const readers = this.#clients.map(async (client, id) => {
+      for (let next = left.pop(); next !== undefined; next = left.pop()) {
+        await this.#readForCertain(client, id, next);
+      }
+    });
+    await Promise.all(readers);
+  }
+
+  close(): void {
     for (const client of this.#clients) client.close();
+  }
+
+  async #readForCertain(client: ClusterClient, id: number, read: Assignment): Promise<void> {
+    for (let tries = 0; tries < FINAL_READ_TRIES; tries++) {
+      const { outcome } = await this.#options.recorder.record(id, read, () =>
+        client.perform(read.commands),
+      );
+      if (outcome === 'done') return;
+      await delay(REFUSED_PAUSE_MS);
+    }
+    throw new Error(`the keys of {${read.tag}} could not be read after the load`);
   }
 
   async #work(client: ClusterClient, id: number): Promise<void> {

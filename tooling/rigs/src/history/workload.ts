@@ -19,6 +19,8 @@ export interface WorkloadOptions {
 const OPERATIONS_PER_TAG = 90;
 const UNKNOWN_PER_TAG_MAX = 4;
 
+const fields = ['f0', 'f1', 'f2'] as const;
+
 interface Tag {
   readonly name: string;
   operations: number;
@@ -33,6 +35,7 @@ export interface Assignment extends Request {
 export class Workload {
   readonly #options: WorkloadOptions;
   readonly #tags: Map<number, Tag> = new Map();
+  readonly #everyTag: Assignment[] = [];
   #tagsMade = 0;
   #values = 0;
 
@@ -54,6 +57,11 @@ export class Workload {
     if (current?.name === tag && outcome === 'unknown') current.unknown++;
   }
 
+  /** Reads of every key that was ever used: what was lost since it was last read shows in them. */
+  everyRead(): readonly Assignment[] {
+    return [...this.#everyTag];
+  }
+
   #tagOf(shardId: number): Tag {
     const current = this.#tags.get(shardId);
     const isWornOut =
@@ -63,6 +71,7 @@ export class Workload {
     if (!isWornOut) return current;
     const fresh = { name: this.#freshTag(shardId), operations: 0, unknown: 0 };
     this.#tags.set(shardId, fresh);
+    this.#everyTag.push({ shardId, tag: fresh.name, commands: readsOf(`{${fresh.name}}`, fields) });
     return fresh;
   }
 
@@ -77,7 +86,7 @@ export class Workload {
     const { random } = this.#options;
     const value = `v${this.#values++}`;
     const [register, counter, hash] = [`${tag}r`, `${tag}n`, `${tag}h`];
-    const field = `f${random.below(3)}`;
+    const field = random.pick(fields);
     const share = random.below(100);
     if (share < 22) return [['GET', register]];
     if (share < 42) return [['SET', register, value]];
@@ -90,12 +99,13 @@ export class Workload {
     if (share < 81) return [['HSET', hash, field, value]];
     if (share < 89) return [['HGET', hash, field]];
     if (share < 91) return [['HDEL', hash, field]];
-    const reads: readonly Command[] = [
-      ['GET', register],
-      ['GET', counter],
-      ['HGET', hash, field],
-    ];
+    const reads = readsOf(tag, [field]);
     if (share < 94) return reads;
     return [...reads, ['SET', register, value], ['INCR', counter], ['HSET', hash, field, value]];
   }
+}
+
+function readsOf(tag: string, of: readonly string[]): readonly Command[] {
+  const reads = of.map((field): Command => ['HGET', `${tag}h`, field]);
+  return [['GET', `${tag}r`], ['GET', `${tag}n`], ...reads];
 }

@@ -31,8 +31,8 @@ const ruleset = `table inet rig {
 export interface NetworkHost extends Host {
   /** Traffic from the other host no longer arrives here. */
   cutFrom(other: Host): Promise<void>;
-  /** Ends every cut of what arrives here. */
-  heal(): Promise<void>;
+  /** Takes one such cut back. */
+  healFrom(other: Host): Promise<void>;
 }
 
 export async function makeNetwork(names: readonly string[]): Promise<readonly NetworkHost[]> {
@@ -70,12 +70,21 @@ function addressesOf({ address }: Host): string {
 }
 
 function networkHost(name: string, address: string): NetworkHost {
+  /** Two faults may cut the same traffic: it flows again when both are over. */
+  const cuts = new Map<string, number>();
+  const change = async (other: Host, by: 1 | -1): Promise<void> => {
+    const count = (cuts.get(other.address) ?? 0) + by;
+    cuts.set(other.address, count);
+    const verb = by === 1 ? 'add' : 'delete';
+    if (count !== (by === 1 ? 1 : 0)) return;
+    await filter(host, `${verb} element inet rig cut { ${other.address} }\n`);
+  };
   const host: NetworkHost = {
     name,
     address,
     on: (command: CommandLine): CommandLine => ['nsenter', `--net=${NAMES}/${name}`, ...command],
-    cutFrom: (other) => filter(host, `add element inet rig cut { ${other.address} }\n`),
-    heal: () => filter(host, 'flush set inet rig cut\n'),
+    cutFrom: (other) => change(other, 1),
+    healFrom: (other) => change(other, -1),
   };
   return host;
 }

@@ -62,6 +62,8 @@ describe('a load on a real Redis', () => {
     await load.start();
     await delay(1_500);
     await load.stop();
+    await load.readAll();
+    load.close();
     const { history, totals } = recorder;
     expect({ refused: totals.refused, unknown: totals.unknown }).toEqual({
       refused: 0,

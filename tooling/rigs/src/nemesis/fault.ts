@@ -1,0 +1,120 @@
+/** What can go wrong in a world, and a seeded plan of it. */
+import type { Random } from '../random.ts';
+
+/** A node or member by its place, or the node that leads most shards when the fault begins. */
+export type Target = 0 | 1 | 2 | 'busiest';
+
+/** Which traffic is lost, seen from the target. */
+export type Direction = 'in' | 'out' | 'both';
+
+/** Faults that need no network of the world's own: SIGKILL or SIGSTOP, and its end. */
+export type ProcessFaultKind = 'kill-node' | 'pause-node' | 'kill-member' | 'pause-member';
+
+/** Traffic that is lost. */
+export type CutKind =
+  /** A node loses contact with every member of etcd. */
+  | 'cut-node-from-etcd'
+  /** With one member of it. */
+  | 'cut-node-from-member'
+  | 'cut-node-from-peers'
+  /** With everything but its clients. */
+  | 'cut-node'
+  /** A member of etcd loses contact with the other members, and not with the nodes. */
+  | 'cut-member'
+  /** And with the nodes. */
+  | 'cut-member-from-all';
+
+export type FaultKind = ProcessFaultKind | CutKind;
+
+export interface Fault {
+  readonly kind: FaultKind;
+  readonly target: Target;
+  /** For cuts. */
+  readonly direction: Direction;
+  /** When it begins, in ms; for the first fault of nodes, counted from the call for the cutover. */
+  readonly atMs: number;
+  readonly durationMs: number;
+}
+
+const nodeKinds: readonly FaultKind[] = [
+  'kill-node',
+  'kill-node',
+  'pause-node',
+  'pause-node',
+  'cut-node-from-etcd',
+  'cut-node-from-etcd',
+  'cut-node-from-member',
+  'cut-node-from-peers',
+  'cut-node',
+];
+
+const memberKinds: readonly FaultKind[] = [
+  'kill-member',
+  'pause-member',
+  'cut-member',
+  'cut-member-from-all',
+];
+
+const processKinds: ReadonlySet<FaultKind> = new Set<ProcessFaultKind>([
+  'kill-node',
+  'pause-node',
+  'kill-member',
+  'pause-member',
+]);
+
+export interface PlanOptions {
+  readonly random: Random;
+  readonly canCut: boolean;
+  /** Faults begin within this time. */
+  readonly windowMs: number;
+}
+
+/**
+ * Two tracks, one of nodes and one of members, so that at most one of each is faulty at a time and a
+ * majority of etcd and two nodes are there throughout. The first fault of the nodes is near the
+ * moment at which the cutover is asked for, in half of the plans just after it.
+ */
+export function planFaults({ random, canCut, windowMs }: PlanOptions): readonly Fault[] {
+  const possible = (kinds: readonly FaultKind[]): readonly FaultKind[] =>
+    kinds.filter((kind) => canCut || processKinds.has(kind));
+  const isJustAfter = random.chance(0.5);
+  const first = isJustAfter ? random.between(0, 400) : random.between(-1_500, 1_500);
+  const nodes = track(random, possible(nodeKinds), {
+    firstMs: first,
+    untilMs: windowMs,
+    gapMs: 3_000,
+  });
+  const members = random.chance(0.6)
+    ? track(random, possible(memberKinds), {
+        firstMs: random.between(-1_000, windowMs / 2),
+        untilMs: windowMs,
+        gapMs: 6_000,
+      })
+    : [];
+  return [...nodes, ...members].sort((a, b) => a.atMs - b.atMs);
+}
+
+function track(
+  random: Random,
+  kinds: readonly FaultKind[],
+  { firstMs, untilMs, gapMs }: { firstMs: number; untilMs: number; gapMs: number },
+): readonly Fault[] {
+  const faults: Fault[] = [];
+  for (let atMs = firstMs; atMs < untilMs; ) {
+    const fault: Fault = {
+      kind: random.pick(kinds),
+      target: random.chance(0.5) ? 'busiest' : random.pick<Target>([0, 1, 2]),
+      direction: random.pick<Direction>(['in', 'out', 'both', 'both']),
+      atMs,
+      durationMs: durationOf(random),
+    };
+    faults.push(fault);
+    atMs += fault.durationMs + random.between(gapMs / 2, 1.5 * gapMs);
+  }
+  return faults;
+}
+
+/** Mostly around the time a lease lasts; now and then much longer. */
+function durationOf(random: Random): number {
+  return random.chance(0.15) ? random.between(6_000, 12_000) : random.between(600, 5_000);
+}

@@ -1,0 +1,263 @@
+/**
+ * One run: a cluster starts in the clear, clients load it, encryption is enabled under the load with
+ * faults around that moment, more faults follow, everything is healed, and what clients were told is
+ * compared with what the logs and disks then show.
+ */
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { LogRecorder } from '../checks/log-recorder.ts';
+import { SealLedger } from '../checks/seal-ledger.ts';
+import { Load } from '../history/load.ts';
+import { HistoryRecorder } from '../history/recorder.ts';
+import { shardOfKey } from '../history/slot.ts';
+import { Workload } from '../history/workload.ts';
+import { planFaults } from '../nemesis/fault.ts';
+import { Nemesis } from '../nemesis/nemesis.ts';
+import { Random } from '../random.ts';
+import { World } from '../world/world.ts';
+import { checkAtRest, checkStopped } from './final-checks.ts';
+import { checkHistory } from './history-check.ts';
+import { lateResumptions, RESUMED_WITHIN_MS, stallsOf } from './resumption.ts';
+import type { RunResult } from './run-result.ts';
+import { isLevel, isSealedEverywhere, within } from './settling.ts';
+
+export interface RunOptions {
+  readonly seed: number;
+  readonly hosts: 'loopback' | 'namespaces';
+  /** Everything of the run is kept in it. */
+  readonly directory: string;
+  /** The built `main.js` of the node. */
+  readonly program: string;
+}
+
+const SHARDS = 16;
+const LEASE_TTL_MS = 3_000;
+const CLIENTS = 12;
+const PAUSE_MS = 25;
+const ANSWER_TIMEOUT_MS = 1_500;
+const WARM_UP_MS = 2_000;
+const FAULT_WINDOW_MS = 7_000;
+const OPERATIONS_PER_SECOND_MIN = 100;
+const SEALED_WITHIN_MS = 15_000;
+const LEVEL_WITHIN_MS = 10_000;
+const ENABLE_TIMEOUT_MS = 5_000;
+const ENABLE_PAUSE_MS = 200;
+
+export async function clusterRun(options: RunOptions): Promise<RunResult> {
+  const run = new ClusterRun(options);
+  return run.toResult();
+}
+
+class ClusterRun {
+  readonly #options: RunOptions;
+  readonly #recorder = new HistoryRecorder();
+  readonly #ledger = new SealLedger();
+  readonly #problems: string[] = [];
+  #operationsPerSecondBefore = 0;
+  #cutoverMs: number | null = null;
+  #faults: RunResult['faults'] = [];
+  #logEntries = 0;
+
+  constructor(options: RunOptions) {
+    this.#options = options;
+  }
+
+  async toResult(): Promise<RunResult> {
+    const startedMs = performance.now();
+    try {
+      await this.#carryOut();
+    } catch (error) {
+      this.#problems.push(`the run could not be carried out: ${messageOf(error)}`);
+    }
+    const { history, totals } = this.#recorder;
+    const stalls = stallsOf({ history, faults: this.#faults, shardCount: SHARDS });
+    const isVoid = this.#operationsPerSecondBefore < OPERATIONS_PER_SECOND_MIN;
+    const result: RunResult = {
+      seed: this.#options.seed,
+      verdict: this.#problems.length > 0 ? 'failed' : isVoid ? 'void' : 'ok',
+      problems: this.#problems,
+      seconds: (performance.now() - startedMs) / 1000,
+      operations: totals.done,
+      refused: totals.refused,
+      unknown: totals.unknown,
+      reasons: Object.fromEntries(totals.reasons),
+      operationsPerSecondBefore: this.#operationsPerSecondBefore,
+      cutoverMs: this.#cutoverMs,
+      faults: this.#faults,
+      resumedAfterMs: stalls.map(({ resumedAfterMs }) => resumedAfterMs).filter(Number.isFinite),
+      stallsMs: stalls.map(({ longestGapMs }) => longestGapMs),
+      logEntries: this.#logEntries,
+      sealsChecked: this.#ledger.seals,
+    };
+    await this.#keep(result);
+    return result;
+  }
+
+  async #carryOut(): Promise<void> {
+    const { directory, hosts, program, seed } = this.#options;
+    await mkdir(directory, { recursive: true });
+    const world = await World.make({
+      directory: join(directory, 'world'),
+      hosts,
+      program,
+      shardCount: SHARDS,
+      encryption: 'off',
+      leaseTtlMs: LEASE_TTL_MS,
+    });
+    const log = new LogRecorder({ ...world.etcd, prefix: world.etcdPrefix });
+    try {
+      world.startEtcd();
+      log.start();
+      world.startNodes();
+      await world.ready();
+      await this.#underLoad(world, new Random(seed, 'faults'));
+      await this.#atRest(world, log);
+    } finally {
+      await log.stop();
+      await world.kill();
+    }
+  }
+
+  async #underLoad(world: World, random: Random): Promise<void> {
+    const load = this.#load(world);
+    try {
+      await load.start();
+      await this.#faultsUnder(world, random);
+      await load.stop();
+      await load.readAll();
+    } finally {
+      load.close();
+    }
+    this.#checkProcesses(world);
+  }
+
+  async #faultsUnder(world: World, random: Random): Promise<void> {
+    const startedMs = performance.now();
+    await delay(WARM_UP_MS);
+    this.#operationsPerSecondBefore =
+      (1000 * this.#recorder.totals.done) / (performance.now() - startedMs);
+    const nemesis = new Nemesis(world);
+    const plan = planFaults({
+      random,
+      canCut: world.network !== undefined,
+      windowMs: FAULT_WINDOW_MS,
+    });
+    await writeFile(join(this.#options.directory, 'plan.json'), JSON.stringify(plan, null, 1));
+    const leadMs = Math.max(0, -(plan[0]?.atMs ?? 0));
+    const enableAtMs = performance.now() + leadMs;
+    nemesis.begin(plan, enableAtMs);
+    await delay(leadMs);
+    await this.#enable(world, random);
+    await nemesis.end();
+    this.#faults = nemesis.records;
+    await this.#resumed(world, enableAtMs);
+  }
+
+  #load(world: World): Load {
+    const random = new Random(this.#options.seed, 'load');
+    const shardOf = (tag: string): number => shardOfKey(`{${tag}}`, SHARDS);
+    return new Load({
+      nodes: world.endpoints,
+      password: world.password,
+      timeoutMs: ANSWER_TIMEOUT_MS,
+      clients: CLIENTS,
+      pauseMs: PAUSE_MS,
+      recorder: this.#recorder,
+      workload: new Workload({ shardCount: SHARDS, shardOf, random }),
+      random,
+    });
+  }
+
+  /** Asks one node after the other until one says that the cutover is under way. */
+  async #enable(world: World, random: Random): Promise<void> {
+    const reasons: string[] = [];
+    const isAccepted = async (): Promise<boolean> => {
+      const running = world.nodes.filter(({ process }) => process.state === 'running');
+      if (running.length === 0) return false;
+      const { admin } = random.pick(running);
+      try {
+        await admin.enableEncryption(ENABLE_TIMEOUT_MS);
+        return true;
+      } catch (error) {
+        reasons.push(String(error));
+        await delay(ENABLE_PAUSE_MS);
+        return false;
+      }
+    };
+    if (!(await within(SEALED_WITHIN_MS * 2, isAccepted))) {
+      throw new Error(`encryption could not be enabled: ${reasons.at(-1)}`);
+    }
+  }
+
+  /** With the faults over: writes everywhere in time, and the cutover complete. */
+  async #resumed(world: World, enabledAtMs: number): Promise<void> {
+    const healedAtMs = Math.max(0, ...this.#faults.map(({ endedAtMs }) => endedAtMs));
+    const isSealed = await within(SEALED_WITHIN_MS, () => isSealedEverywhere(world));
+    if (isSealed) this.#cutoverMs = performance.now() - enabledAtMs;
+    else this.#problems.push(`not every shard is cut over ${SEALED_WITHIN_MS} ms after the faults`);
+    const leftMs = healedAtMs + RESUMED_WITHIN_MS - performance.now();
+    await within(leftMs, () => this.#late(healedAtMs).length === 0);
+    const late = this.#late(healedAtMs);
+    if (late.length > 0) {
+      this.#problems.push(
+        `invariant 12: no write within ${RESUMED_WITHIN_MS} ms of the last fault on shards ${late.join()}`,
+      );
+    }
+    const input = { history: this.#recorder.history, faults: this.#faults, shardCount: SHARDS };
+    for (const { shardId, fault } of lateResumptions(stallsOf(input))) {
+      this.#problems.push(
+        `invariant 12: no write on shard ${shardId} within ${RESUMED_WITHIN_MS} ms after ` +
+          `${fault.kind} of ${fault.target}`,
+      );
+    }
+  }
+
+  /** Shards on which no write that was sent after a moment has been acknowledged. */
+  #late(sinceMs: number): readonly number[] {
+    const written = new Set<number>();
+    for (const { shardId, invokedAt, replies } of this.#recorder.history) {
+      if (invokedAt >= sinceMs && replies !== undefined) written.add(shardId);
+    }
+    return Array.from({ length: SHARDS }, (_, shardId) => shardId).filter(
+      (shardId) => !written.has(shardId),
+    );
+  }
+
+  async #atRest(world: World, log: LogRecorder): Promise<void> {
+    if (!(await within(LEVEL_WITHIN_MS, () => isLevel(world)))) {
+      this.#problems.push(`the replicas are not level ${LEVEL_WITHIN_MS} ms after the last write`);
+    }
+    await log.catchUp(LEVEL_WITHIN_MS);
+    for (const entries of log.logs.values()) this.#logEntries += entries.length;
+    this.#problems.push(...log.problems);
+    const ledger = this.#ledger;
+    this.#problems.push(...(await checkAtRest({ world, logs: log.logs, ledger })));
+    await log.stop();
+    this.#checkProcesses(world);
+    await world.stop();
+    this.#problems.push(...(await checkStopped(world, SHARDS, ledger)));
+    this.#problems.push(...checkHistory(this.#recorder.history).problems);
+  }
+
+  /** Invariant 11: nothing but the nemesis ends a process. */
+  #checkProcesses(world: World): void {
+    for (const { unexpectedExit } of world.processes) {
+      if (unexpectedExit !== undefined) this.#problems.push(unexpectedExit);
+    }
+  }
+
+  /** What a failure is looked into with. */
+  async #keep(result: RunResult): Promise<void> {
+    const { directory } = this.#options;
+    const lines = this.#recorder.history.map((operation) => JSON.stringify(operation));
+    await writeFile(join(directory, 'history.jsonl'), `${lines.join('\n')}\n`);
+    await writeFile(join(directory, 'result.json'), JSON.stringify(result, null, 1));
+  }
+}
+
+/** With its causes. */
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause === undefined ? error.message : `${error.message}: ${messageOf(error.cause)}`;
+}

@@ -1,0 +1,100 @@
+/** What must hold of a cluster at rest, after its faults; see docs/architecture.md, Invariants. */
+import { checkLogs } from '../checks/log-check.ts';
+import type { StoredEntry } from '../checks/log-entry.ts';
+import type { SealLedger } from '../checks/seal-ledger.ts';
+import { walkStores } from '../checks/store-walk.ts';
+import type { NodeDigest, NodeStatus } from '../world/node-admin.ts';
+import type { ClusterNode, World } from '../world/world.ts';
+
+export interface RestingChecks {
+  readonly world: World;
+  readonly logs: ReadonlyMap<number, readonly StoredEntry[]>;
+  readonly ledger: SealLedger;
+}
+
+/** Of the running nodes: states, replicas, what `verify` finds; and of the logs. */
+export async function checkAtRest({ world, logs, ledger }: RestingChecks): Promise<string[]> {
+  const statuses = await Promise.all(world.nodes.map(({ admin }) => admin.status()));
+  const digests = await Promise.all(world.nodes.map(({ admin }) => admin.digest()));
+  const problems = [
+    ...checkStatuses(world.nodes, statuses),
+    ...checkDigests(world.nodes, digests),
+    ...checkHeads(logs, statuses),
+  ];
+  const cutoverIndexOf = (shardId: number): bigint | undefined => {
+    const found = statuses[0]?.shards[shardId]?.cutoverIndex;
+    return found === null || found === undefined ? undefined : BigInt(found);
+  };
+  problems.push(...checkLogs({ logs, cutoverIndexOf, ledger }));
+  for (const { admin, process } of world.nodes) {
+    const report = await admin.verify();
+    problems.push(...report.problems.map((problem) => `verify on ${process.name}: ${problem}`));
+  }
+  return problems;
+}
+
+/** Of the data directories, once the nodes have stopped. */
+export async function checkStopped(
+  world: World,
+  shardCount: number,
+  ledger: SealLedger,
+): Promise<string[]> {
+  for (const { process, dataPath } of world.nodes) {
+    await walkStores({ nodeName: process.name, dataPath, shardCount, ledger });
+  }
+  return [...ledger.problems];
+}
+
+function checkStatuses(
+  nodes: readonly ClusterNode[],
+  statuses: readonly NodeStatus[],
+): readonly string[] {
+  const problems: string[] = [];
+  const cutovers = new Map<number, string | null>();
+  for (const [at, status] of statuses.entries()) {
+    const name = nodes[at]?.process.name ?? '';
+    if (status.encryption !== 'sealed') problems.push(`${name}: encryption ${status.encryption}`);
+    for (const { shardId, haltCode, cutoverIndex } of status.shards) {
+      if (haltCode !== null) problems.push(`${name}: shard ${shardId} has halted: ${haltCode}`);
+      const known = cutovers.get(shardId);
+      if (known !== undefined && known !== cutoverIndex) {
+        problems.push(`${name}: shard ${shardId} was cut over at ${cutoverIndex}, not ${known}`);
+      }
+      cutovers.set(shardId, cutoverIndex);
+    }
+  }
+  return problems;
+}
+
+/** Invariant 9: every replica reaches the same plaintext state at the same index. */
+function checkDigests(
+  nodes: readonly ClusterNode[],
+  digests: readonly NodeDigest[],
+): readonly string[] {
+  const [first = {}] = digests;
+  return digests.flatMap((digest, at) =>
+    Object.keys({ ...first, ...digest }).flatMap((shardId) => {
+      const [own, other] = [digest[shardId], first[shardId]];
+      if (own?.index === other?.index && own?.digest === other?.digest) return [];
+      const name = nodes[at]?.process.name;
+      return [`shard ${shardId} differs on ${name}: ${text(own)}, not ${text(other)}`];
+    }),
+  );
+}
+
+function text(digest: NodeDigest[string] | undefined): string {
+  return digest === undefined ? 'nothing' : `${digest.digest} at index ${digest.index}`;
+}
+
+/** The nodes have applied the log as it stands in etcd, to its end. */
+function checkHeads(
+  logs: ReadonlyMap<number, readonly StoredEntry[]>,
+  statuses: readonly NodeStatus[],
+): readonly string[] {
+  const shards = statuses[0]?.shards ?? [];
+  return shards.flatMap(({ shardId, appliedIndex }) => {
+    const head = logs.get(shardId)?.at(-1)?.index ?? 0n;
+    if (`${head}` === appliedIndex) return [];
+    return [`log of shard ${shardId} ends at ${head}, and the nodes applied up to ${appliedIndex}`];
+  });
+}

@@ -1,0 +1,47 @@
+/**
+ * Faults that are planted into a copy of the built node, to show that the rig finds them: a rig that
+ * has never failed proves nothing. The product itself has no switch for any of them.
+ */
+import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+interface Plant {
+  /** Built file, from the root of the repository. */
+  readonly file: string;
+  /** Text that it must hold, once. */
+  readonly find: string;
+  readonly replace: string;
+}
+
+const plants: Readonly<Record<string, readonly Plant[]>> = {};
+
+export const plantNames: readonly string[] = Object.keys(plants);
+
+const root = fileURLToPath(new URL('../../../../', import.meta.url));
+
+/** Copies what a node runs, changes it, and returns the path of the copy's `main.js`. */
+export function plantedProgram(name: string, directory: string): string {
+  const changes = plants[name];
+  if (changes === undefined) {
+    throw new RangeError(`--plant ${name}: expected one of ${plantNames.join(', ')}`);
+  }
+  mkdirSync(directory, { recursive: true });
+  for (const folder of ['packages', 'apps']) {
+    cpSync(join(root, folder), join(directory, folder), {
+      recursive: true,
+      verbatimSymlinks: true,
+      filter: (path) => !/\/(?:src|test|bench)$/.test(path),
+    });
+  }
+  symlinkSync(join(root, 'node_modules'), join(directory, 'node_modules'));
+  for (const { file, find, replace } of changes) {
+    const path = join(directory, file);
+    const text = readFileSync(path, 'utf8');
+    if (text.split(find).length !== 2) {
+      throw new Error(`${file} was expected to hold this once: ${find}`);
+    }
+    writeFileSync(path, text.replace(find, replace));
+  }
+  return join(directory, 'apps/node/dist/main.js');
+}

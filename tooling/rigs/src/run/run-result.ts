@@ -1,0 +1,53 @@
+/** What one run says of itself. */
+import type { FaultRecord } from '../nemesis/nemesis.ts';
+
+export interface RunResult {
+  readonly seed: number;
+  /**
+   * `void`: there was too little traffic for the run to prove anything. A failure has problems; a
+   * run that could not be carried out is a failure.
+   */
+  readonly verdict: 'ok' | 'failed' | 'void';
+  readonly problems: readonly string[];
+  readonly seconds: number;
+  readonly operations: number;
+  readonly refused: number;
+  readonly unknown: number;
+  /** Why operations were refused or their outcome is unknown. */
+  readonly reasons: Readonly<Record<string, number>>;
+  readonly operationsPerSecondBefore: number;
+  /** From the first call for the cutover until every shard was cut over on every node. */
+  readonly cutoverMs: number | null;
+  readonly faults: readonly FaultRecord[];
+  /** From the end of each fault, for each shard, until a write was acknowledged. */
+  readonly resumedAfterMs: readonly number[];
+  /** The longest time without an acknowledged write, for each fault and shard. */
+  readonly stallsMs: readonly number[];
+  readonly logEntries: number;
+  readonly sealsChecked: number;
+}
+
+/** One line for people. */
+export function describeRun(run: RunResult): string {
+  const faults = run.faults
+    .map(({ kind, target, beganAtMs, endedAtMs }) => {
+      const seconds = ((endedAtMs - beganAtMs) / 1000).toFixed(1);
+      return `${kind} ${target} ${seconds} s`;
+    })
+    .join(', ');
+  const words = [
+    `seed ${run.seed}: ${run.verdict}`,
+    `${run.operations} operations (${run.operationsPerSecondBefore.toFixed(0)}/s before the first fault)`,
+    `${run.refused} refused, ${run.unknown} unknown`,
+    `cutover ${run.cutoverMs === null ? 'not reached' : seconds(run.cutoverMs)}`,
+    `worst resumption ${seconds(Math.max(0, ...run.resumedAfterMs))}`,
+    `${run.logEntries} entries, ${run.sealsChecked} seals`,
+    faults,
+    `${run.seconds.toFixed(1)} s`,
+  ];
+  return [words.join(' | '), ...run.problems.map((problem) => `  ${problem}`)].join('\n');
+}
+
+function seconds(ms: number): string {
+  return `${(ms / 1000).toFixed(1)} s`;
+}
