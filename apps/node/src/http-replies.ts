@@ -37,19 +37,31 @@ export function errorReplyOf(
   return { reply: { code: 'RAFTSEAL_NODE_INTERNAL', message }, status: 500 };
 }
 
+/** Refuses a body that is too large before anything else is done with the call. */
 export function boundedBody(): MiddlewareHandler {
-  return bodyLimit({
+  const limit = bodyLimit({
     maxSize: BODY_BYTES_MAX,
     onError: () => {
       throw badRequest(`expected a body of at most ${BODY_BYTES_MAX} bytes`);
     },
   });
+  return async (c, next) => {
+    try {
+      return await limit(c, next);
+    } catch (error) {
+      throw error instanceof RaftsealError ? error : brokenBody();
+    }
+  };
 }
 
-export async function jsonBody(request: {
-  text(): Promise<string>;
-}): Promise<Record<string, unknown>> {
-  const text = await request.text();
+export async function textBody(request: Pick<Request, 'text'>): Promise<string> {
+  return request.text().catch(() => {
+    throw brokenBody();
+  });
+}
+
+export async function jsonBody(request: Pick<Request, 'text'>): Promise<Record<string, unknown>> {
+  const text = await textBody(request);
   if (text === '') return {};
   let value: unknown;
   try {
@@ -61,6 +73,11 @@ export async function jsonBody(request: {
     throw badRequest('expected a JSON object');
   }
   return value as Record<string, unknown>;
+}
+
+/** The caller went away: no failure of this node. */
+function brokenBody(): RaftsealError {
+  return badRequest('expected a whole body');
 }
 
 export function badRequest(message: string): RaftsealError {

@@ -16,7 +16,7 @@ import { type KeyPurpose, RaftsealError } from '@raftseal/interface';
 import { Hono, type MiddlewareHandler } from 'hono';
 import type { TlsListenerConfig } from '../config.ts';
 import { type HttpListener, openHttpListener } from '../http-listener.ts';
-import { badRequest, boundedBody, errorReplyOf, jsonBody } from '../http-replies.ts';
+import { badRequest, boundedBody, errorReplyOf, jsonBody, textBody } from '../http-replies.ts';
 import { openListenerTls } from '../tls-files.ts';
 import type { AdminOperations } from './operations.ts';
 import { bearsToken } from './token.ts';
@@ -94,7 +94,7 @@ export function adminRoutes({ operations, forward }: AdminRoutesParts): Hono {
   const app = new Hono();
   const atLeader: MiddlewareHandler = async (c, next) => {
     const { pathname, search } = new URL(c.req.url);
-    const body = await c.req.text();
+    const body = await textBody(c.req);
     const reply = await forward?.({ method: c.req.method, path: pathname + search, body });
     if (reply) return reply;
     await next();

@@ -127,7 +127,7 @@ function notPeer({ kind }: PeerAccess): RaftsealError {
   );
 }
 
-async function fieldsOf(request: { text(): Promise<string> }): Promise<Fields> {
+async function fieldsOf(request: Pick<Request, 'text'>): Promise<Fields> {
   return new Fields(await jsonBody(request), badRequest);
 }
 

@@ -1,5 +1,6 @@
 import { request as httpRequest } from 'node:http';
 import { request as httpsRequest, type RequestOptions } from 'node:https';
+import { connect } from 'node:net';
 import { RaftsealError } from '@raftseal/interface';
 import { describe, expect, it } from 'vitest';
 import { NotControlLeaderError } from '../../src/peer/not-control-leader.ts';
@@ -90,7 +91,7 @@ function bodyOf(route: string): string | undefined {
   return body && JSON.stringify(body);
 }
 
-function callsOf({ operations, admin }: ServedPeer): readonly unknown[] {
+function callsOf({ operations, admin }: ServedPeer): readonly (readonly unknown[])[] {
   return [...operations.calls, ...admin.calls];
 }
 
@@ -265,6 +266,35 @@ describe('a call that is not as expected', () => {
     });
     expect(callsOf(peer)).toEqual([]);
   });
+
+  it.each(posts)(
+    '%s that breaks off in its body does nothing, and is no failure',
+    async (route) => {
+      const framings = ['content-length: 1000', 'transfer-encoding: chunked'];
+      for (const framing of framings) {
+        const peer = await servedPeer(tokenSecurity());
+        const head = [
+          `${route} HTTP/1.1`,
+          'host: peer',
+          `authorization: Bearer ${PEER_TOKEN}`,
+          framing,
+        ];
+        const socket = connect(peer.port, '127.0.0.1');
+        await new Promise<void>((sent) =>
+          socket.write(`${head.join('\r\n')}\r\n\r\n2\r\n{}`, () => sent()),
+        );
+        const ended = new Promise((resolve) => socket.once('close', resolve));
+        socket.resetAndDestroy();
+        await ended;
+        await call(peer, 'GET /v1/identity', rightful);
+        await peer.close();
+        // What is asked for without a body is done before the break shows.
+        const done = callsOf(peer).filter(([name]) => name !== 'identity' && name !== 'verify');
+        expect(done).toEqual([]);
+        expect(peer.internal).toEqual([]);
+      }
+    },
+  );
 
   it('is refused with a head that is too large', async () => {
     const peer = await servedPeer(tokenSecurity());
