@@ -5,6 +5,7 @@ import type { CommandRegistry } from './command-registry.ts';
 import type { Keyspace } from './keyspace.ts';
 import type { RedisServerLimits } from './options.ts';
 import type { PasswordCheck } from './password-check.ts';
+import type { Router } from './router.ts';
 import type { Session } from './session.ts';
 import type { RedisStatistics } from './statistics.ts';
 
@@ -47,6 +48,7 @@ export interface ClientBytes {
 
 export interface Server {
   readonly keyspace: Keyspace;
+  readonly router: Router;
   readonly limits: RedisServerLimits;
   readonly commands: CommandRegistry;
   readonly statistics: RedisStatistics;

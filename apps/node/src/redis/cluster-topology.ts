@@ -27,9 +27,12 @@ export interface SlotRange {
 /** Every call answers for this moment; nothing that it returned changes afterwards. */
 export interface ClusterTopology {
   readonly self: ClusterNode;
-  /** All members, this node included. */
+  /** All members. */
   nodes(): readonly ClusterNode[];
-  /** Who leads a shard, as far as this node knows; undefined where it knows of none. */
+  /**
+   * Who leads a shard, as far as this node knows; undefined where it knows of none. Clients are sent
+   * there: never a node that is known to be out of reach.
+   */
   leaderOf(shardId: number): ClusterNode | undefined;
   slotsOf(shardId: number): SlotRange;
   /** Grows with every change of what the calls above return. */

@@ -5,6 +5,7 @@
 import type { ByteString, Reply } from '@raftseal/interface';
 import type { CommandSpec } from '@raftseal/kv';
 import type { Client } from './client.ts';
+import type { Shard } from './keyspace.ts';
 
 export interface ServerCommand {
   readonly kind: 'server';
@@ -22,6 +23,11 @@ export interface ServerCommand {
   readonly firstKey: number;
   readonly lastKey: number;
   readonly keyStep: number;
+  /**
+   * The shards from whose state it answers. Where the log confirms reads, it has confirmed these
+   * before `run` is called.
+   */
+  readonly reads: ((client: Client, args: readonly ByteString[]) => readonly Shard[]) | undefined;
   /**
    * Runs once every earlier request of the client is answered.
    * @param args the name first; their number matches the arity.
@@ -41,11 +47,13 @@ interface ServerCommandSource {
   readonly subcommands?: readonly ServerCommand[];
   /** First key, last key, step. */
   readonly keys?: readonly [number, number, number];
+  readonly reads?: ServerCommand['reads'];
   readonly run: ServerCommand['run'];
 }
 
 export function serverCommand(source: ServerCommandSource): ServerCommand {
-  const { name, arity, run, inTransaction = 'queued', subcommands, keys = [0, 0, 0] } = source;
+  const { name, arity, run, inTransaction = 'queued', subcommands, reads } = source;
+  const { keys = [0, 0, 0] } = source;
   const flags = source.flags === undefined ? [] : source.flags.split(' ');
   return {
     kind: 'server',
@@ -60,6 +68,7 @@ export function serverCommand(source: ServerCommandSource): ServerCommand {
     firstKey: keys[0],
     lastKey: keys[1],
     keyStep: keys[2],
+    reads,
     run,
   };
 }

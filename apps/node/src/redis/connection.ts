@@ -16,9 +16,9 @@ import type { Client, ClientBytes } from './client.ts';
 import type { FrontEnd } from './front-end.ts';
 import type { Shard } from './keyspace.ts';
 import type { PendingReply } from './pending-reply.ts';
+import { ReadConfirmations } from './read-confirmations.ts';
 import { internalError } from './reply-texts.ts';
 import { newSession, type Session, sessionBytes } from './session.ts';
-import { shardErrorText } from './shard-errors.ts';
 
 /** Requests of one client that run before others get their turn. */
 const REQUESTS_PER_TURN = 2048;
@@ -59,6 +59,8 @@ export class Connection implements Client {
   #closing = false;
   #closed = false;
   #countedBytes = 0;
+  #receivedBytes = 0;
+  #confirmations: ReadConfirmations | undefined;
 
   constructor(server: FrontEnd, id: number, socket: Socket) {
     const { limits, password, keyspace } = server;
@@ -112,11 +114,12 @@ export class Connection implements Client {
     this.#parser.authenticated = this.session.authenticated;
   }
 
-  /** Proposes a write; its reply takes the next place. */
-  propose(shard: Shard, command: Buffer): void {
+  /** Proposes a write; its reply takes the next place. @param slot that of its keys */
+  propose(shard: Shard, command: Buffer, slot: number): void {
     const pending = this.server.pendingReplies.take(this);
     pending.silent = this.#silent;
     pending.bytes = command.length;
+    pending.slot = slot;
     if (this.#lastPending === undefined) this.#firstPending = pending;
     else this.#lastPending.next = pending;
     this.#lastPending = pending;
@@ -169,6 +172,25 @@ export class Connection implements Client {
     };
   }
 
+  /**
+   * Whether the log has confirmed, since the request that runs now has come in, that this node
+   * leads the shards. `awaited`: the request has to be held, and is executed again once it is known.
+   */
+  confirmReads(shards: readonly Shard[]): 'confirmed' | 'awaited' | RaftsealError {
+    const toConfirm = shards.filter((shard) => shard.confirmRead !== undefined && shard.isServing);
+    if (toConfirm.length === 0) return 'confirmed';
+    this.#confirmations ??= new ReadConfirmations();
+    const requestEnd = this.#receivedBytes - this.#parser.unreadBytes;
+    const known = this.#confirmations.outcome(toConfirm, requestEnd);
+    if (known !== undefined) return known;
+    this.#suspended = true;
+    this.#confirmations.ask(toConfirm, { requestEnd, receivedBytes: this.#receivedBytes }, () => {
+      this.#suspended = false;
+      this.server.resume(this);
+    });
+    return 'awaited';
+  }
+
   closeAfterReplies(): void {
     this.#closing = true;
     this.#held = undefined;
@@ -213,6 +235,7 @@ export class Connection implements Client {
     if (this.#closing || this.#lastWords !== undefined) return;
     this.activeAtMs = this.server.keyspace.nowMs();
     this.server.statistics.bytesReceived += chunk.length;
+    this.#receivedBytes += chunk.length;
     this.#parser.feed(chunk);
     if (this.#stalled || this.#suspended) this.#adjustReading();
     else this.#run();
@@ -270,7 +293,7 @@ export class Connection implements Client {
       this.#encode(pending.reply);
       return;
     }
-    const text = shardErrorText(pending.error);
+    const text = this.server.router.errorText(pending.error, pending.slot);
     this.server.statistics.errorReplies++;
     if (text === undefined) this.#stop(pending.error);
     else this.#encode({ kind: 'error', text });

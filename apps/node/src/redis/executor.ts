@@ -2,22 +2,30 @@
  * Decides what becomes of a request: refused, queued for EXEC, proposed to a shard, read from a
  * shard, or run by the front end itself. The order of the checks is that of Redis 7.
  */
-import type { ByteString, Reply } from '@raftseal/interface';
-import { errorReply } from '@raftseal/interface';
+import { type ByteString, errorReply, type RaftsealError, type Reply } from '@raftseal/interface';
 import { arityMatches, type CommandSpec, encodeCommand } from '@raftseal/kv';
+import { broadcast } from './broadcast.ts';
 import type { Command } from './command.ts';
 import type { CommandRegistry } from './command-registry.ts';
-import { commandSlot } from './command-slot.ts';
+import { NO_KEY } from './command-slot.ts';
 import type { Connection } from './connection.ts';
 import type { Keyspace, Shard } from './keyspace.ts';
-import { crossSlot, noAuth, unknownCommand, unknownSubcommand, wrongArity } from './reply-texts.ts';
+import {
+  crossSlot,
+  noAuth,
+  noLeader,
+  unknownCommand,
+  unknownSubcommand,
+  wrongArity,
+} from './reply-texts.ts';
+import type { Router } from './router.ts';
 import { endTransaction } from './session.ts';
-import { shardErrorText } from './shard-errors.ts';
 import type { RedisStatistics } from './statistics.ts';
 import { queueCommand } from './transaction-queue.ts';
 
 export interface ExecutorParts {
   readonly keyspace: Keyspace;
+  readonly router: Router;
   readonly commands: CommandRegistry;
   readonly statistics: RedisStatistics;
   /** Told of a client that has to wait until a shard takes more. */
@@ -25,15 +33,17 @@ export interface ExecutorParts {
 }
 
 const queuedReply: Reply = { kind: 'simple', text: 'QUEUED' };
+const none: readonly Shard[] = [];
+
+function takes(command: Command, args: readonly ByteString[]): boolean {
+  return arityMatches(command as CommandSpec, args.length);
+}
 
 export class Executor {
   readonly #parts: ExecutorParts;
-  readonly #onlyShard: Shard | undefined;
 
   constructor(parts: ExecutorParts) {
     this.#parts = parts;
-    const { shards } = parts.keyspace;
-    this.#onlyShard = shards.length === 1 ? shards[0] : undefined;
   }
 
   /**
@@ -41,50 +51,97 @@ export class Executor {
    * @returns false where it has to wait for earlier ones, or for a shard: nothing was done.
    */
   execute(connection: Connection, args: ByteString[]): boolean {
-    const command = this.#parts.commands.find(args[0]);
+    const { commands, router } = this.#parts;
+    const command = commands.find(args[0]);
     const { session } = connection;
     const plain = session.authenticated && session.transaction === undefined;
     if (command?.kind === 'write' && plain && arityMatches(command, args.length)) {
-      const shard = this.#shardFor(command, args);
-      if (shard !== undefined) return this.#write(connection, { command, shard, args });
+      const slot = router.slotOf(command, args);
+      const isHere = slot !== undefined && slot !== NO_KEY && !router.redirection(slot);
+      if (isHere) return this.#write(connection, { command, slot, args });
     }
     if (connection.inFlight > 0) return false;
-    this.#begin(connection, command);
     if (command?.kind === 'read' && plain && arityMatches(command, args.length)) {
-      args[0] = command.name;
-      connection.reply(this.#read(command, args));
-      return true;
+      return this.#read(connection, command, args);
     }
-    const reply = this.#checked(connection, command, args);
+    const confirmation = connection.confirmReads(this.#shardsRead(connection, command, args));
+    if (confirmation === 'awaited') return false;
+    this.#begin(connection, command);
+    const reply =
+      confirmation === 'confirmed'
+        ? this.#checked(connection, command, args)
+        : this.#unconfirmed(connection, command, confirmation);
     if (reply !== undefined) connection.reply(reply);
     return true;
   }
 
-  /** Runs a data command that reads; its arity is checked. Never throws for what a shard refuses. */
-  #read(command: CommandSpec, args: readonly ByteString[]): Reply {
-    const shard = this.#shardFor(command, args);
-    if (shard === undefined) return errorReply(crossSlot);
+  /** A data command that reads; its arity is checked. */
+  #read(connection: Connection, command: CommandSpec, args: ByteString[]): boolean {
+    const { router } = this.#parts;
+    const slot = router.slotOf(command, args);
+    const shard = router.shardOf(slot === NO_KEY ? undefined : slot);
+    const confirmation =
+      shard.confirmRead === undefined ? 'confirmed' : connection.confirmReads([shard]);
+    if (confirmation === 'awaited') return false;
+    this.#begin(connection, command);
+    args[0] = command.name;
+    if (slot === undefined) connection.reply(errorReply(crossSlot));
+    else if (confirmation !== 'confirmed') connection.reply(router.unconfirmed(confirmation, slot));
+    else connection.reply(this.#readReply(connection, { shard, slot, args }));
+    return true;
+  }
+
+  #readReply(
+    { session }: Connection,
+    { shard, slot, args }: { shard: Shard; slot: number; args: readonly ByteString[] },
+  ): Reply {
+    const { keyspace, router } = this.#parts;
+    const nowMs = keyspace.nowMs();
     try {
-      return shard.query(args, this.#parts.keyspace.nowMs());
+      // Without a key the state does not matter.
+      if (slot === NO_KEY) return shard.queryStale(args, nowMs);
+      const elsewhere = router.redirection(slot);
+      if (elsewhere === undefined) return shard.query(args, nowMs);
+      return session.readsStale ? shard.queryStale(args, nowMs) : errorReply(elsewhere);
     } catch (error) {
-      const text = shardErrorText(error);
-      if (text === undefined) throw error;
-      return errorReply(text);
+      return router.refusal(error, slot);
     }
   }
 
   #write(
     connection: Connection,
-    { command, shard, args }: { command: CommandSpec; shard: Shard; args: ByteString[] },
+    { command, slot, args }: { command: CommandSpec; slot: number; args: ByteString[] },
   ): boolean {
+    const shard = this.#parts.router.shardOf(slot);
     if (shard.pressure) {
       this.#parts.waitForPressure(connection);
       return false;
     }
     this.#begin(connection, command);
     args[0] = command.name;
-    connection.propose(shard, encodeCommand(args));
+    connection.propose(shard, encodeCommand(args), slot);
     return true;
+  }
+
+  /** The shards that a command of the front end reads now, rather than when EXEC comes. */
+  #shardsRead(
+    connection: Connection,
+    command: Command | undefined,
+    args: readonly ByteString[],
+  ): readonly Shard[] {
+    if (command?.kind !== 'server' || command.reads === undefined) return none;
+    const { authenticated, transaction } = connection.session;
+    const runs = transaction === undefined || command.inTransaction === 'immediate';
+    if (!authenticated || !runs || !takes(command, args)) return none;
+    return command.reads(connection, args);
+  }
+
+  /** The log did not confirm that this node leads what the command reads. */
+  #unconfirmed(connection: Connection, command: Command | undefined, error: RaftsealError): Reply {
+    const { session } = connection;
+    const { slot } = session;
+    if (command?.name === 'exec') endTransaction(session);
+    return this.#parts.router.unconfirmed(error, slot);
   }
 
   /** What every request does first, once. */
@@ -106,7 +163,7 @@ export class Executor {
     const command = this.#parts.commands.resolve(args);
     const { session } = connection;
     if (command === undefined) return refuse(connection, unknownSubcommand(args));
-    if (!arityMatches(command as CommandSpec, args.length)) {
+    if (!takes(command, args)) {
       return refuse(connection, wrongArity(command.name), command);
     }
     const beforeAuth = command.kind === 'server' && command.beforeAuth;
@@ -122,9 +179,20 @@ export class Executor {
       session.lastCommand = command.name;
       return command.run(connection, args);
     }
-    if (command.kind === 'read') return this.#read(command, args);
-    // A write without a shard of its own: keys of different slots, or no key at all.
-    return command.firstKey === 0 ? this.#broadcast(connection, args) : errorReply(crossSlot);
+    return this.#unrouted(connection, command, args);
+  }
+
+  /** A write that goes to no single shard of this node: elsewhere, to several slots, or to all. */
+  #unrouted(
+    connection: Connection,
+    command: CommandSpec,
+    args: readonly ByteString[],
+  ): Reply | undefined {
+    const { router } = this.#parts;
+    const slot = router.slotOf(command, args);
+    if (slot === undefined) return errorReply(crossSlot);
+    if (slot === NO_KEY) return broadcast(connection, args);
+    return errorReply(router.redirection(slot) ?? noLeader);
   }
 
   #unknown(connection: Connection, args: readonly ByteString[]): Reply | undefined {
@@ -145,30 +213,6 @@ export class Executor {
   #queue(connection: Connection, command: Command, args: readonly ByteString[]): Reply {
     const refusal = queueCommand(connection, { command, args });
     return refusal === undefined ? queuedReply : refuse(connection, refusal);
-  }
-
-  /** One command to every shard; the first error, or else the reply of the last. */
-  #broadcast(connection: Connection, args: readonly ByteString[]): undefined {
-    const { shards } = this.#parts.keyspace;
-    const resume = connection.suspend();
-    const command = encodeCommand(args);
-    let missing = shards.length;
-    let failure: Reply | undefined;
-    for (const shard of shards) {
-      shard.propose(command, (error, reply) => {
-        if (error !== null) failure ??= errorReply(shardErrorText(error) ?? 'ERR internal error');
-        missing--;
-        if (missing === 0) resume(failure ?? reply);
-      });
-    }
-    return undefined;
-  }
-
-  /** The shard of all keys of a command; undefined where they are of several slots, or none. */
-  #shardFor(command: CommandSpec, args: readonly ByteString[]): Shard | undefined {
-    if (this.#onlyShard !== undefined) return this.#onlyShard;
-    const slot = commandSlot(command, args);
-    return slot === undefined ? undefined : this.#parts.keyspace.shardOf(slot);
   }
 }
 

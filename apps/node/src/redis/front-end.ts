@@ -9,6 +9,7 @@ import { commandTable } from '@raftseal/kv';
 import type { Client, Server, ServerEvent } from './client.ts';
 import { CommandRegistry } from './command-registry.ts';
 import { clientCommands } from './commands/client.ts';
+import { clusterCommands } from './commands/cluster.ts';
 import { commandCommands } from './commands/command.ts';
 import { configCommands } from './commands/config.ts';
 import { connectionCommands } from './commands/connection.ts';
@@ -22,6 +23,7 @@ import type { Keyspace } from './keyspace.ts';
 import { limitsOf, type RedisServerLimits, type RedisServerOptions } from './options.ts';
 import { type PasswordCheck, passwordCheck } from './password-check.ts';
 import { PendingReplies } from './pending-reply.ts';
+import { Router } from './router.ts';
 import { newStatistics, type RedisStatistics } from './statistics.ts';
 
 export interface RedisServerParts {
@@ -45,6 +47,7 @@ const protectedModeText =
 const ownCommands = [
   ...connectionCommands,
   ...clientCommands,
+  ...clusterCommands,
   ...commandCommands,
   ...configCommands,
   ...infoCommands,
@@ -65,6 +68,7 @@ export class FrontEnd implements Server {
   readonly startedAtMs: number;
   readonly runId: string = randomBytes(20).toString('hex');
   readonly host: string;
+  readonly router: Router;
   readonly executor: Executor;
   readonly pendingReplies: PendingReplies = new PendingReplies();
 
@@ -90,8 +94,10 @@ export class FrontEnd implements Server {
     this.keyspace = parts.keyspace;
     this.startedAtMs = parts.keyspace.nowMs();
     this.password = options.password === undefined ? undefined : passwordCheck(options.password);
+    this.router = new Router(parts.keyspace);
     this.executor = new Executor({
       keyspace: parts.keyspace,
+      router: this.router,
       commands: this.commands,
       statistics: this.statistics,
       waitForPressure: (connection) => this.#waitForPressure(connection),

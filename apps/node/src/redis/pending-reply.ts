@@ -21,6 +21,8 @@ export class PendingReply {
   silent = false;
   /** Length of the command. */
   bytes = 0;
+  /** Slot of its keys; undefined where it has none. */
+  slot: number | undefined = undefined;
 
   /** To be handed to `Shard.propose`. */
   readonly done: ProposalDone = (error, reply) => {

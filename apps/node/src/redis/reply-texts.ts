@@ -6,6 +6,11 @@ export const notAnInteger = 'ERR value is not an integer or out of range';
 export const noAuth = 'NOAUTH Authentication required.';
 export const wrongPassword = 'WRONGPASS invalid username-password pair or user is disabled.';
 export const crossSlot = "CROSSSLOT Keys in request don't hash to the same slot";
+export const clusterDisabled = 'ERR This instance has cluster support disabled';
+export const readOnlyNode = "READONLY You can't write against a read only replica.";
+/** The same for every slot: some clients send a pipeline again only where all errors are alike. */
+export const noLeader =
+  'CLUSTERDOWN RAFTSEAL_SHARD_GROUP_NOT_LEADER: no node is known to lead the shard now: try again';
 export const internalError =
   'ERR internal error: the log of the node says more; the connection is closed';
 

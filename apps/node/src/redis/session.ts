@@ -33,6 +33,8 @@ export interface Session {
   readonly watched: Map<ByteString, bigint>;
   /** The slot of watched and queued keys; undefined while there are none. */
   slot: number | undefined;
+  /** READONLY: reads of shards that are led elsewhere are answered here, perhaps from the past. */
+  readsStale: boolean;
   lastCommand: string;
 }
 
@@ -50,6 +52,7 @@ export function newSession(authenticated: boolean): Session {
     runsTransaction: false,
     watched: new Map(),
     slot: undefined,
+    readsStale: false,
     lastCommand: 'NULL',
   };
 }

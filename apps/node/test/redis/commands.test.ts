@@ -23,6 +23,7 @@ describe('INFO', () => {
       'Persistence',
       'Stats',
       'Replication',
+      'Cluster',
       'Keyspace',
       'Raftseal',
     ]);

@@ -4,12 +4,17 @@ import { errorReply, okReply } from '@raftseal/interface';
 import type { Client } from '../client.ts';
 import { helpSubcommand, type ServerCommand, serverCommand } from '../command.ts';
 import { integerOf, notAnInteger, syntaxError } from '../reply-texts.ts';
+import type { Session } from '../session.ts';
 import { matchesClient, parseFilters } from './client-filters.ts';
 
 /** Why a text is no client name; undefined where it is one. */
 export function nameRefusal(name: ByteString): string | undefined {
   if (/^[!-~]*$/.test(name)) return undefined;
   return 'ERR Client names cannot contain spaces, newlines or special characters.';
+}
+
+function flagsOf({ transaction, readsStale }: Session): string {
+  return `${transaction === undefined ? '' : 'x'}${readsStale ? 'r' : ''}` || 'N';
 }
 
 function clientLine(client: Client): string {
@@ -23,7 +28,7 @@ function clientLine(client: Client): string {
     name: session.name,
     age: seconds(client.createdAtMs),
     idle: seconds(client.activeAtMs),
-    flags: session.transaction === undefined ? 'N' : 'x',
+    flags: flagsOf(session),
     db: 0,
     sub: 0,
     psub: 0,

@@ -37,7 +37,10 @@ function info(command: Command): Reply {
   ];
 }
 
+const clusterCommandNames: readonly string[] = ['asking', 'cluster', 'readonly', 'readwrite'];
+
 function groupOf(command: Command): string {
+  if (clusterCommandNames.includes(command.name.split('|')[0] ?? '')) return 'cluster';
   if (command.kind !== 'server') return command.name.startsWith('h') ? 'hash' : 'generic';
   return command.flags.includes('admin') ? 'server' : 'connection';
 }

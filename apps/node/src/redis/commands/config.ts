@@ -27,13 +27,15 @@ const inert: Readonly<Record<string, string>> = {
   'zset-max-ziplist-value': '64',
 };
 
-function fixed({ limits, host, port }: Server): Readonly<Record<string, string>> {
+function fixed({ limits, host, port, keyspace }: Server): Readonly<Record<string, string>> {
   return {
     appendfsync: 'always',
     appendonly: 'yes',
     bind: host,
     'client-output-buffer-limit': `normal ${limits.outputBytesMax} ${limits.outputPauseBytes} 0`,
-    'cluster-enabled': 'no',
+    ...(keyspace.topology === undefined
+      ? { 'cluster-enabled': 'no' }
+      : { 'cluster-enabled': 'yes', 'cluster-require-full-coverage': 'no' }),
     databases: '1',
     'io-threads': '1',
     maxclients: `${limits.clientsMax}`,

@@ -5,6 +5,7 @@ import type { Client } from '../client.ts';
 import { type ServerCommand, serverCommand } from '../command.ts';
 import { integerOf, notAnInteger, syntaxError, wrongArity, wrongPassword } from '../reply-texts.ts';
 import { endTransaction } from '../session.ts';
+import { ownMaster } from '../slot-map.ts';
 import { REDIS_VERSION } from '../version.ts';
 import { nameRefusal } from './client.ts';
 
@@ -110,6 +111,7 @@ function hello(client: Client, args: readonly ByteString[]): Reply | undefined {
     session.name = request.name;
   }
   if (request.version !== undefined) client.respVersion = request.version;
+  const { shards, topology } = client.server.keyspace;
   return {
     kind: 'map',
     entries: [
@@ -117,20 +119,24 @@ function hello(client: Client, args: readonly ByteString[]): Reply | undefined {
       ['version', REDIS_VERSION],
       ['proto', client.respVersion],
       ['id', client.id],
-      ['mode', 'standalone'],
-      ['role', 'master'],
+      ['mode', topology === undefined ? 'standalone' : 'cluster'],
+      ['role', ownMaster(topology, shards) === undefined ? 'master' : 'replica'],
       ['modules', []],
     ],
   };
 }
 
-function select(_client: Client, args: readonly ByteString[]): Reply {
+function select({ server }: Client, args: readonly ByteString[]): Reply {
   const index = integerOf(args[1]);
   if (index === undefined) return errorReply(notAnInteger);
   if (index !== BigInt.asIntN(32, index)) {
     return errorReply('ERR value is out of range, value must between -2147483648 and 2147483647');
   }
-  return index === 0n ? okReply : errorReply('ERR DB index is out of range');
+  if (index === 0n) return okReply;
+  if (server.keyspace.topology !== undefined) {
+    return errorReply('ERR SELECT is not allowed in cluster mode');
+  }
+  return errorReply('ERR DB index is out of range');
 }
 
 /** Makes the session what it was when the client connected. */
@@ -143,6 +149,7 @@ function reset(client: Client): Reply {
   session.replies = 'on';
   session.skipsReply = false;
   session.skipsNextReply = false;
+  session.readsStale = false;
   client.respVersion = 2;
   return { kind: 'simple', text: 'RESET' };
 }

@@ -2,10 +2,23 @@
 import process from 'node:process';
 import type { ByteString, Reply } from '@raftseal/interface';
 import type { Client, Server } from '../client.ts';
+import type { ClusterNode } from '../cluster-topology.ts';
 import { type ServerCommand, serverCommand } from '../command.ts';
+import { ownMaster } from '../slot-map.ts';
 import { REDIS_VERSION } from '../version.ts';
 
 type Line = readonly [name: string, value: string | number | bigint];
+
+/** What clients and tools look at before they read from a replica. */
+function replicaLines({ host, port }: ClusterNode): readonly Line[] {
+  return [
+    ['master_host', host],
+    ['master_port', port],
+    ['master_link_status', 'up'],
+    ['master_sync_in_progress', 0],
+    ['slave_read_only', 1],
+  ];
+}
 
 /** Sections of INFO without an argument, in their order. */
 const sections: Readonly<Record<string, (server: Server) => readonly Line[]>> = {
@@ -13,7 +26,7 @@ const sections: Readonly<Record<string, (server: Server) => readonly Line[]>> = 
     const uptimeMs = server.keyspace.nowMs() - server.startedAtMs;
     return [
       ['redis_version', REDIS_VERSION],
-      ['redis_mode', 'standalone'],
+      ['redis_mode', server.keyspace.topology === undefined ? 'standalone' : 'cluster'],
       ['os', `${process.platform} ${process.arch}`],
       ['arch_bits', 64],
       ['node_version', process.versions.node],
@@ -60,14 +73,20 @@ const sections: Readonly<Record<string, (server: Server) => readonly Line[]>> = 
     ['acl_access_denied_auth', statistics.authFailures],
     ['protocol_errors', statistics.protocolErrors],
   ],
-  replication: ({ runId }) => [
-    ['role', 'master'],
-    ['connected_slaves', 0],
-    ['master_replid', runId],
-    ['master_repl_offset', 0],
-  ],
+  replication: ({ keyspace: { shards, topology }, runId }) => {
+    const master = ownMaster(topology, shards);
+    return [
+      ['role', master === undefined ? 'master' : 'slave'],
+      ...(master === undefined ? [] : replicaLines(master)),
+      ['connected_slaves', 0],
+      ['master_replid', runId],
+      ['master_repl_offset', 0],
+    ];
+  },
+  cluster: ({ keyspace }) => [['cluster_enabled', keyspace.topology === undefined ? 0 : 1]],
   keyspace: ({ keyspace }) => {
-    const keys = keyspace.shards.reduce((sum, shard) => sum + shard.size(), 0);
+    const serving = keyspace.shards.filter(({ isServing }) => isServing);
+    const keys = serving.reduce((sum, shard) => sum + shard.size(), 0);
     // How many keys expire is not counted; monitoring tools want the fields to be there.
     return keys === 0 ? [] : [['db0', `keys=${keys},expires=0,avg_ttl=0`]];
   },

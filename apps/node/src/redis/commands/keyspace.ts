@@ -1,27 +1,35 @@
-/** Commands over the keys of all shards: DBSIZE, KEYS, SCAN and RANDOMKEY. */
+/**
+ * Commands over the keys of all shards: DBSIZE, KEYS, SCAN and RANDOMKEY. In a cluster they go over
+ * the shards that this node leads, as those of Redis Cluster go over the slots of one master: who
+ * wants all keys asks every master.
+ *
+ * A shard that changes its leader while it is scanned ends the scan with an error, which tells the
+ * client to start again. One that comes or goes before the scan has reached it is, or is not, part
+ * of what is scanned.
+ */
 import type { ByteString, Reply } from '@raftseal/interface';
 import { errorReply } from '@raftseal/interface';
 import type { Client } from '../client.ts';
 import { type ServerCommand, serverCommand } from '../command.ts';
+import type { Shard } from '../keyspace.ts';
 import { integerOf, notAnInteger, syntaxError } from '../reply-texts.ts';
-import { shardErrorText } from '../shard-errors.ts';
 
 /** A cursor is `shard index << 48 | cursor inside the shard`. */
 const SHARD_SHIFT = 48n;
 const SCAN_COUNT = 10;
 
-function dbSize({ server }: Client): Reply {
-  return server.keyspace.shards.reduce((sum, shard) => sum + shard.size(), 0);
+function dbSize({ server: { router } }: Client): Reply {
+  return router.servedShards.reduce((sum, shard) => sum + shard.size(), 0);
 }
 
-function keys({ server: { keyspace } }: Client, args: readonly ByteString[]): Reply {
+function keys({ server: { keyspace, router } }: Client, args: readonly ByteString[]): Reply {
   const nowMs = keyspace.nowMs();
-  return keyspace.shards.flatMap((shard) => shard.keys(args[1] ?? '', nowMs));
+  return router.servedShards.flatMap((shard) => shard.keys(args[1] ?? '', nowMs));
 }
 
 /** Each key is as likely as any other, as far as shards have it so. */
-function randomKey({ server: { keyspace } }: Client): Reply {
-  const { shards } = keyspace;
+function randomKey({ server: { keyspace, router } }: Client): Reply {
+  const shards = router.servedShards;
   const nowMs = keyspace.nowMs();
   let at = Math.random() * shards.reduce((sum, shard) => sum + shard.size(), 0);
   let first = shards.findIndex((shard) => {
@@ -77,21 +85,47 @@ function cursorOf(text: ByteString | undefined): bigint | undefined {
   return digits[1] === '-' ? BigInt.asUintN(64, -cursor) : cursor;
 }
 
-function scan({ server: { keyspace } }: Client, args: readonly ByteString[]): Reply {
+/** Where a scan goes on: in the middle of a shard, or at the start of the next that is served. */
+function scanPlace(
+  { server: { keyspace, router } }: Client,
+  cursor: bigint,
+): { shard: Shard | undefined; inner: bigint } {
+  const index = Number(cursor >> SHARD_SHIFT);
+  const inner = BigInt.asUintN(Number(SHARD_SHIFT), cursor);
+  if (inner !== 0n) return { shard: keyspace.shards[index], inner };
+  return { shard: router.servedShards.find(({ shardId }) => shardId >= index), inner };
+}
+
+function scan(client: Client, args: readonly ByteString[]): Reply {
+  const { keyspace, router } = client.server;
   const cursor = cursorOf(args[1]);
   if (cursor === undefined) return errorReply('ERR invalid cursor');
   const request = scanRequest(args);
   if (typeof request === 'string') return errorReply(request);
-  const index = Number(cursor >> SHARD_SHIFT);
-  const shard = keyspace.shards[index];
+  const { shard, inner } = scanPlace(client, cursor);
   if (shard === undefined) return ['0', []];
-  const inner = BigInt.asUintN(Number(SHARD_SHIFT), cursor);
+  const { shardId } = shard;
+  if (inner !== 0n && !router.servedShards.includes(shard)) return errorReply(scanEnded(shardId));
   const page = shard.scan(inner, request, keyspace.nowMs());
   let next = page.cursor;
-  if (next !== 0n) next |= BigInt(index) << SHARD_SHIFT;
-  else if (index + 1 < keyspace.shards.length) next = BigInt(index + 1) << SHARD_SHIFT;
+  if (next !== 0n) next |= BigInt(shardId) << SHARD_SHIFT;
+  else if (shardId + 1 < keyspace.shards.length) next = BigInt(shardId + 1) << SHARD_SHIFT;
   return [`${next}`, page.keys];
 }
+
+function scanEnded(shardId: number): string {
+  return (
+    `ERR RAFTSEAL_SHARD_GROUP_NOT_LEADER: this node does not lead shard ${shardId}, which was ` +
+    'scanned in part: start again, at every master'
+  );
+}
+
+function scannedShards(client: Client, args: readonly ByteString[]): readonly Shard[] {
+  const { shard } = scanPlace(client, cursorOf(args[1]) ?? 0n);
+  return shard === undefined ? [] : [shard];
+}
+
+const servedShards = ({ server: { router } }: Client): readonly Shard[] => router.servedShards;
 
 /** Turns what a shard refuses into an error reply. */
 function refusable(run: (client: Client, args: readonly ByteString[]) => Reply) {
@@ -99,16 +133,38 @@ function refusable(run: (client: Client, args: readonly ByteString[]) => Reply) 
     try {
       return run(client, args);
     } catch (error) {
-      const text = shardErrorText(error);
-      if (text === undefined) throw error;
-      return errorReply(text);
+      return client.server.router.refusal(error, undefined);
     }
   };
 }
 
 export const keyspaceCommands: readonly ServerCommand[] = [
-  serverCommand({ name: 'dbsize', arity: 1, flags: 'readonly fast', run: refusable(dbSize) }),
-  serverCommand({ name: 'keys', arity: 2, flags: 'readonly', run: refusable(keys) }),
-  serverCommand({ name: 'scan', arity: -2, flags: 'readonly', run: refusable(scan) }),
-  serverCommand({ name: 'randomkey', arity: 1, flags: 'readonly', run: refusable(randomKey) }),
+  serverCommand({
+    name: 'dbsize',
+    arity: 1,
+    flags: 'readonly fast',
+    reads: servedShards,
+    run: refusable(dbSize),
+  }),
+  serverCommand({
+    name: 'keys',
+    arity: 2,
+    flags: 'readonly',
+    reads: servedShards,
+    run: refusable(keys),
+  }),
+  serverCommand({
+    name: 'scan',
+    arity: -2,
+    flags: 'readonly',
+    reads: scannedShards,
+    run: refusable(scan),
+  }),
+  serverCommand({
+    name: 'randomkey',
+    arity: 1,
+    flags: 'readonly',
+    reads: servedShards,
+    run: refusable(randomKey),
+  }),
 ];

@@ -4,10 +4,18 @@ import { errorReply, okReply } from '@raftseal/interface';
 import type { Client } from '../client.ts';
 import { helpSubcommand, type ServerCommand, serverCommand } from '../command.ts';
 import { integerOf, notAnInteger, syntaxError } from '../reply-texts.ts';
+import { ownMaster } from '../slot-map.ts';
 
 function time({ server }: Client): Reply {
   const nowMs = server.keyspace.nowMs();
   return [`${Math.floor(nowMs / 1000)}`, `${(nowMs % 1000) * 1000}`];
+}
+
+/** A node that leads nothing is a replica; how far it is behind is not told in Redis' offsets. */
+function role({ server: { keyspace } }: Client): Reply {
+  const master = ownMaster(keyspace.topology, keyspace.shards);
+  if (master === undefined) return ['master', 0, []];
+  return ['slave', master.host, master.port, 'connected', 0];
 }
 
 /**
@@ -63,9 +71,6 @@ const refusals: readonly (readonly [name: string, arity: number, text: string])[
   ['bgsave', -1, 'ERR BGSAVE is not needed: an answered write is durable already'],
   ['bgrewriteaof', 1, 'ERR BGREWRITEAOF is not needed: the log is compacted by itself'],
   ['debug', -2, 'ERR DEBUG command not allowed: raftseal has none'],
-  ['cluster', -2, 'ERR This instance has cluster support disabled'],
-  ['readonly', 1, 'ERR This instance has cluster support disabled'],
-  ['readwrite', 1, 'ERR This instance has cluster support disabled'],
 ];
 
 const refusedInTransaction: readonly string[] = ['shutdown', 'save'];
@@ -77,7 +82,7 @@ export const serverCommands: readonly ServerCommand[] = [
     name: 'role',
     arity: 1,
     flags: 'noscript loading stale fast',
-    run: () => ['master', 0, []],
+    run: role,
   }),
   serverCommand({
     name: 'function',
