@@ -159,7 +159,7 @@ class ClusterRun {
     const shardOf = (tag: string): number => shardOfKey(`{${tag}}`, SHARDS);
     return new Load({
       nodes: world.endpoints,
-      password: world.password,
+      ...(world.password === undefined ? {} : { password: world.password }),
       timeoutMs: ANSWER_TIMEOUT_MS,
       clients: CLIENTS,
       pauseMs: PAUSE_MS,

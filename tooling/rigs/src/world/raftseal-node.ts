@@ -21,8 +21,8 @@ export interface RaftsealNodeOptions {
   readonly encryption: 'on' | 'off';
   readonly kekPath: string;
   readonly leaseTtlMs: number;
-  /** Files that all nodes share; the token serves where there is no certificate. */
-  readonly passwordPath: string;
+  /** Files that all nodes share. The token is for admins, and for peers without certificates. */
+  readonly passwordPath: string | undefined;
   readonly tokenPath: string;
   readonly certificate: CertificateFiles | undefined;
 }
@@ -41,7 +41,7 @@ export function nodeCommand(options: RaftsealNodeOptions): CommandLine {
     kek: `file:${options.kekPath}`,
     host: address,
     port: `${place.redisPort}`,
-    'password-file': options.passwordPath,
+    ...(options.passwordPath ? { 'password-file': options.passwordPath } : {}),
     'admin-host': address,
     'admin-port': `${place.adminPort}`,
     'token-file': options.tokenPath,

@@ -4,6 +4,7 @@
  * namespaces each has a host of its own and they know each other by certificates.
  */
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -16,7 +17,12 @@ import { loopbackHost } from './host.ts';
 import { ManagedProcess } from './managed-process.ts';
 import { makeNetwork, type NetworkHost } from './network.ts';
 import { NodeAdmin } from './node-admin.ts';
-import { dataPathOf, type NodePlace, nodeCommand } from './raftseal-node.ts';
+import {
+  dataPathOf,
+  type NodePlace,
+  nodeCommand,
+  type RaftsealNodeOptions,
+} from './raftseal-node.ts';
 
 export interface WorldOptions {
   /** Everything is kept in it. */
@@ -41,6 +47,8 @@ export interface ClusterNode {
   readonly admin: NodeAdmin;
 }
 
+type WorldParts = Pick<World, 'members' | 'nodes' | 'network' | 'etcd' | 'password' | 'tokenPath'>;
+
 const MEMBERS = ['e1', 'e2', 'e3'];
 const NODES = ['n1', 'n2', 'n3'];
 const PREFIX = '/raftseal';
@@ -54,15 +62,18 @@ export class World {
   /** Undefined on loopback, where no traffic can be cut. */
   readonly network: readonly NetworkHost[] | undefined;
   readonly etcd: EtcdGateway;
-  readonly password: string;
+  /** Undefined on loopback, where none is needed. */
+  readonly password: string | undefined;
   readonly etcdPrefix: string = PREFIX;
+  readonly tokenPath: string;
 
-  private constructor(parts: Pick<World, 'members' | 'nodes' | 'network' | 'etcd' | 'password'>) {
+  private constructor(parts: WorldParts) {
     this.members = parts.members;
     this.nodes = parts.nodes;
     this.network = parts.network;
     this.etcd = parts.etcd;
     this.password = parts.password;
+    this.tokenPath = parts.tokenPath;
   }
 
   /** Makes hosts, files and command lines; starts nothing. */
@@ -71,14 +82,14 @@ export class World {
     await mkdir(directory, { recursive: true, mode: 0o700 });
     const network =
       options.hosts === 'namespaces' ? await makeNetwork([...MEMBERS, ...NODES]) : undefined;
-    const places = await placesOf(network);
+    const places = await placesOf(directory, network);
     const certificates = network && (await makeCertificates(directory, network));
     const certificateOf = (name: string): CertificateFiles | undefined => {
       const host = network?.find((each) => each.name === name);
       if (certificates === undefined || host === undefined) return undefined;
       return certificateFiles(certificates, host);
     };
-    const secrets = await makeSecrets(directory);
+    const secrets = await makeSecrets(directory, network !== undefined);
     const members = await Promise.all(
       places.members.map(async (place) => {
         const { name } = place.host;
@@ -109,8 +120,10 @@ export class World {
       }),
     );
     const tls = await gatewayTls(certificateOf(MEMBERS[0] ?? ''));
-    const password = await readFile(secrets.passwordPath, 'utf8');
-    return new World({ members, nodes, network, etcd: { endpoints, tls }, password });
+    const { passwordPath } = secrets;
+    const password = passwordPath && (await readFile(passwordPath, 'utf8'));
+    const { tokenPath } = secrets;
+    return new World({ members, nodes, network, etcd: { endpoints, tls }, password, tokenPath });
   }
 
   /** Where clients connect. */
@@ -169,11 +182,12 @@ export class World {
   }
 }
 
-async function placesOf(network: readonly NetworkHost[] | undefined): Promise<{
-  readonly members: readonly EtcdPlace[];
-  readonly nodes: readonly NodePlace[];
-}> {
-  const ports = network ? [] : [...(await freePorts(2 * MEMBERS.length + 3 * NODES.length))];
+/** Ports are kept: a directory that is used again has the addresses of the first time in it. */
+async function placesOf(
+  directory: string,
+  network: readonly NetworkHost[] | undefined,
+): Promise<{ readonly members: readonly EtcdPlace[]; readonly nodes: readonly NodePlace[] }> {
+  const ports = network ? [] : await keptPorts(join(directory, 'ports.json'));
   const next = (fixed: number): number => ports.pop() ?? fixed;
   const hostOf = (name: string): EtcdPlace['host'] =>
     network?.find((host) => host.name === name) ?? loopbackHost(name);
@@ -192,26 +206,34 @@ async function placesOf(network: readonly NetworkHost[] | undefined): Promise<{
   };
 }
 
-async function makeSecrets(directory: string): Promise<{
-  readonly kekPath: string;
-  readonly passwordPath: string;
-  readonly tokenPath: string;
-}> {
+async function keptPorts(path: string): Promise<number[]> {
+  if (existsSync(path)) return JSON.parse(await readFile(path, 'utf8')) as number[];
+  const ports = [...(await freePorts(2 * MEMBERS.length + 3 * NODES.length))];
+  await writeFile(path, JSON.stringify(ports));
+  return ports;
+}
+
+/** Made once: without the KEK of the first time, nothing in the directory opens. */
+async function makeSecrets(
+  directory: string,
+  isExposed: boolean,
+): Promise<Pick<RaftsealNodeOptions, 'kekPath' | 'passwordPath' | 'tokenPath'>> {
   const secret = async (name: string, content: string | Buffer): Promise<string> => {
     const path = join(directory, name);
-    await writeFile(path, content, { mode: 0o600 });
+    if (!existsSync(path)) await writeFile(path, content, { mode: 0o600, flag: 'wx' });
     return path;
   };
+  const password = randomBytes(16).toString('hex');
   return {
     kekPath: await secret('kek', randomBytes(KEK_BYTES)),
-    passwordPath: await secret('password', randomBytes(16).toString('hex')),
+    passwordPath: isExposed ? await secret('password', password) : undefined,
     tokenPath: await secret('token', randomBytes(32).toString('base64url')),
   };
 }
 
 async function ownDirectory(directory: string, name: string): Promise<string> {
   const own = join(directory, name);
-  await mkdir(own, { mode: 0o700 });
+  await mkdir(own, { recursive: true, mode: 0o700 });
   return own;
 }
 
