@@ -225,7 +225,7 @@ describe('a state that is not of the same logs', () => {
   it('of another cluster is refused, and changes nothing', async () => {
     const disk = new Disk();
     const process = await bootstrapped(disk);
-    const before = { ...disk };
+    const before = disk.copy();
     const other = { ...(await given(await peer())), clusterId: clusterId.map((byte) => byte ^ 1) };
     await expect(process.lifecycle.adopt(other)).rejects.toEqual(
       refused('RAFTSEAL_APPLIER_FOREIGN_KEY_STATE'),
@@ -314,7 +314,7 @@ describe('a state that is not of the same logs', () => {
     async (_, change) => {
       const disk = new Disk();
       const process = await live(await Process.start(disk), life);
-      const before = { ...disk };
+      const before = disk.copy();
       process.performed.length = 0;
       const other = await given(await peer());
       const changed = { ...other, ...(await change(other)) };

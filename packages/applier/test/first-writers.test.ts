@@ -39,8 +39,12 @@ describe('three first writers', () => {
       for (const dekId of [1, 2]) expect(lifecycle.isRegistered(dekId)).toBe(true);
       expect(sharedState(state)).toEqual(sharedState((processes[0] as Process).state));
       expect(registry.rows().map(describeRow)).toEqual([
-        ...['1/1@1-1', '1/2@1-1', '1/3@1-1'],
-        ...['2/1@1-1', '2/2@1-1', '2/3@1-1'],
+        '1/1@1-1',
+        '1/2@1-1',
+        '1/3@1-1',
+        '2/1@1-1',
+        '2/2@1-1',
+        '2/3@1-1',
       ]);
     }
   });
