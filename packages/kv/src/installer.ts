@@ -59,12 +59,14 @@ export class Installer {
   async #install(reader: SnapshotReader, expected: SnapshotExpectation): Promise<StoreMeta> {
     const { environment, checkpointer } = this.#parts;
     let replacement: LmdbConnection | undefined;
+    const open = async (): Promise<LmdbConnection> => {
+      replacement = await environment.startReplacement();
+      return replacement;
+    };
     try {
       this.#checkForwards(expected.index);
-      replacement = await environment.startReplacement();
-      const built = replacement;
-      const meta = await this.#receive(reader, built, expected);
-      await checkpointer.alone(() => this.#takePlace(built, meta));
+      const { connection, meta } = await this.#receive(reader, open, expected);
+      await checkpointer.alone(() => this.#takePlace(connection, meta));
       return meta;
     } finally {
       reader.abandon();
@@ -74,13 +76,13 @@ export class Installer {
 
   async #receive(
     reader: SnapshotReader,
-    connection: LmdbConnection,
+    open: () => Promise<LmdbConnection>,
     expected: SnapshotExpectation,
-  ): Promise<StoreMeta> {
+  ): ReturnType<SnapshotReceiver['receive']> {
     const { shardId, checkpointer } = this.#parts;
     const { seal } = checkpointer;
     try {
-      return await new SnapshotReceiver({ reader, connection, shardId, seal, expected }).receive();
+      return await new SnapshotReceiver({ reader, open, shardId, seal, expected }).receive();
     } catch (error) {
       if (codeOf(error) !== 'RAFTSEAL_KV_COMMIT_FAILED') throw error;
       // What could not be written is not the shard's: it goes on with what it has.

@@ -22,7 +22,7 @@ import {
   storeThread,
   type TableDefinition,
 } from './store-thread.ts';
-import { CHUNK_BYTES, WriteBatch } from './write-batch.ts';
+import { CHUNK_BYTES, type Chunk, WriteBatch } from './write-batch.ts';
 
 const MAP_BYTES_MIN = 1 << 20;
 const MAP_BYTES_MAX = 2 ** 46;
@@ -150,8 +150,13 @@ export class LmdbConnection implements RowSource {
   startBatch(): WriteBatch {
     return new WriteBatch({
       allocate: () => this.#buffers.pop() ?? new ArrayBuffer(CHUNK_BYTES),
-      filled: (chunk) => this.#send({ kind: 'chunk', chunk }, [chunk.buffer]),
+      filled: (chunk) => this.add(chunk),
     });
+  }
+
+  /** Gives the thread a chunk of a batch, for the next commit. */
+  add(chunk: Chunk): void {
+    this.#send({ kind: 'chunk', chunk }, [chunk.buffer]);
   }
 
   /**

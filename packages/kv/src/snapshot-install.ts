@@ -1,7 +1,8 @@
 /**
  * Fills a new environment with the rows of a snapshot. Nothing of it is the shard's before all of
  * it was checked, committed and flushed: until then the state that is served is the old one, and
- * what was built is thrown away.
+ * what was built is thrown away. There is none before there is something to commit, so a small
+ * snapshot that is refused touches no disk.
  *
  * Rows are taken as they are: they are bound to cluster, shard and key, not to the node that sealed
  * them. The expiry index is made again from their headers.
@@ -31,7 +32,7 @@ import {
   SEALED_EXPIRY_TABLE,
   SEALED_ROWS_TABLE,
 } from './tables.ts';
-import type { WriteBatch } from './write-batch.ts';
+import { CHUNK_BYTES, type Chunk, WriteBatch } from './write-batch.ts';
 
 /** Bytes of rows that one transaction writes, about: what is in memory at a time. */
 const COMMIT_BYTES = 1 << 24;
@@ -50,8 +51,8 @@ export interface SnapshotExpectation {
 
 export interface ReceiverParts {
   readonly reader: SnapshotReader;
-  /** Of an environment that is new. */
-  readonly connection: LmdbConnection;
+  /** Makes the environment. */
+  readonly open: () => Promise<LmdbConnection>;
   readonly shardId: number;
   readonly seal: RowSeal | 'cleartext';
   readonly expected: SnapshotExpectation;
@@ -59,8 +60,10 @@ export interface ReceiverParts {
 
 export class SnapshotReceiver {
   readonly #parts: ReceiverParts;
-  #batch: WriteBatch;
+  readonly #batch: WriteBatch;
+  #chunks: Chunk[] = [];
   #batchedBytes = 0;
+  #connection: LmdbConnection | undefined;
   #kind = 0;
   #lastKey: Buffer | undefined;
   #clear = 0;
@@ -68,30 +71,34 @@ export class SnapshotReceiver {
 
   constructor(parts: ReceiverParts) {
     this.#parts = parts;
-    this.#batch = parts.connection.startBatch();
+    this.#batch = new WriteBatch({
+      allocate: () => new ArrayBuffer(CHUNK_BYTES),
+      filled: (chunk) => this.#chunks.push(chunk),
+    });
   }
 
   /**
    * Reads the snapshot to its end and commits it.
-   * @returns what it is of
+   * @returns the environment, and what it is of
    * @throws RAFTSEAL_KV_SNAPSHOT_INVALID, RAFTSEAL_KV_SEAL_REQUIRED, RAFTSEAL_KV_COMMIT_FAILED,
    *   and what the chunks throw
    */
-  async receive(): Promise<StoreMeta> {
-    const { reader, connection, shardId, seal } = this.#parts;
+  async receive(): Promise<{ connection: LmdbConnection; meta: StoreMeta }> {
+    const { reader, shardId, seal } = this.#parts;
     const header = await reader.header();
     this.#checkHeader(header);
     const metaRow = this.#metaRowOf(await this.#nextFrame());
     const meta = this.#checkMeta(metaRow, header);
     await this.#finish(await this.#receiveRows(), meta);
     putMetaRow(this.#batch, metaRow);
-    await this.#commit();
+    const connection = await this.#commit();
     assert(
       connection.count(CLEAR_ROWS_TABLE) === this.#clear &&
         connection.count(SEALED_ROWS_TABLE) === this.#sealed,
       'every row that was received is in the store',
     );
-    return refused('its rows', () => readCheckedMeta(connection, shardId, seal));
+    refused('its rows', () => readCheckedMeta(connection, shardId, seal));
+    return { connection, meta };
   }
 
   #checkHeader({ shardId, index, timestampMs }: SnapshotHeader): void {
@@ -183,12 +190,14 @@ export class SnapshotReceiver {
     return frame;
   }
 
-  async #commit(): Promise<void> {
-    const { connection } = this.#parts;
+  async #commit(): Promise<LmdbConnection> {
     this.#batch.finish();
-    await connection.commit();
-    this.#batch = connection.startBatch();
+    this.#connection ??= await this.#parts.open();
+    for (const chunk of this.#chunks) this.#connection.add(chunk);
+    this.#chunks = [];
     this.#batchedBytes = 0;
+    await this.#connection.commit();
+    return this.#connection;
   }
 }
 

@@ -2,44 +2,28 @@
  * A shard in a process of its own: killed at any moment, held to a file size limit, and (on request)
  * with system calls that fail. What is durable is the state of exactly one index.
  */
-import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { build } from 'esbuild';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { KvStateMachine } from '../src/index.ts';
 import { entryOf, timeOf } from './support/entries.ts';
+import { bundle, type Program, run as runProgram } from './support/program.ts';
 import { rowSeal } from './support/seal.ts';
 import { stateOf, TestShard } from './support/shard.ts';
 
 const kills = Number(process.env.RAFTSEAL_KILLS ?? 12);
-const here = dirname(fileURLToPath(import.meta.url));
-/** Beside the package's modules, so that the program finds lmdb. */
-const programs = join(here, '..', 'node_modules', '.cache');
 let base: string;
-let program: string;
+let program: Program;
 
 beforeAll(async () => {
   base = mkdtempSync(join(tmpdir(), 'raftseal-kv-'));
-  mkdirSync(programs, { recursive: true });
-  program = join(mkdtempSync(join(programs, 'applying-')), 'process.mjs');
-  await build({
-    entryPoints: [join(here, 'support', 'applying-process.ts')],
-    outfile: program,
-    bundle: true,
-    platform: 'node',
-    format: 'esm',
-    conditions: ['@raftseal/source'],
-    external: ['lmdb'],
-    logLevel: 'error',
-  });
+  program = await bundle('applying-process.ts');
 });
 
 afterAll(() => {
   rmSync(base, { recursive: true, force: true });
-  rmSync(dirname(program), { recursive: true, force: true });
+  program.remove();
 });
 
 interface Outcome {
@@ -49,24 +33,10 @@ interface Outcome {
 }
 
 /** Runs a command until it ends, or for so long after its store is open. */
-function run(command: readonly string[], killAfterMs?: number): Promise<Outcome> {
-  const [file = '', ...rest] = command;
-  return new Promise((resolve, reject) => {
-    const child = spawn(file, rest, { stdio: ['ignore', 'pipe', 'inherit'] });
-    let output = '';
-    child.stdout.on('data', (bytes: Buffer) => {
-      if (output === '' && killAfterMs !== undefined) {
-        setTimeout(() => child.kill('SIGKILL'), killAfterMs);
-      }
-      output += bytes.toString();
-    });
-    child.on('error', reject);
-    child.on('close', () => {
-      const lines = output.split('\n').slice(0, -1);
-      const indexes = lines.flatMap((line) => /^(?:durable|open) (\d+)$/.exec(line)?.[1] ?? []);
-      resolve({ durableIndex: BigInt(indexes.at(-1) ?? 0), lastLine: lines.at(-1) ?? '' });
-    });
-  });
+async function run(command: readonly string[], killAfterMs?: number): Promise<Outcome> {
+  const lines = await runProgram(command, killAfterMs);
+  const indexes = lines.flatMap((line) => /^(?:durable|open) (\d+)$/.exec(line)?.[1] ?? []);
+  return { durableIndex: BigInt(indexes.at(-1) ?? 0), lastLine: lines.at(-1) ?? '' };
 }
 
 /** A shard that nothing happens to, as far as the other one is. */
@@ -94,7 +64,7 @@ describe('a shard whose process is killed', () => {
       // In the clear first; then rows are sealed, and the file is rewritten, under the kills.
       const mode = kill < kills / 2 ? 'cleartext' : 'sealed';
       const killAfterMs = (kill * 37) % 230;
-      const command = [process.execPath, program, directory, mode, `${kill + 1}`];
+      const command = [process.execPath, program.path, directory, mode, `${kill + 1}`];
       const outcome = await run(command, killAfterMs);
       expect(outcome.lastLine).toMatch(/^(open|durable) /);
       const machine = await KvStateMachine.open({
@@ -123,7 +93,7 @@ describe('a store that cannot be written', () => {
   it('ends the shard with a code, tries no further commit and keeps what was durable', async () => {
     const directory = join(base, 'limited');
     const limited = 'trap \'\' XFSZ; ulimit -f 256; exec "$@"';
-    const command = ['bash', '-c', limited, 'bash', process.execPath, program];
+    const command = ['bash', '-c', limited, 'bash', process.execPath, program.path];
     const outcome = await run([...command, directory, 'sealed', '1']);
     expect(outcome.lastLine).toBe(`failed ${code}, then ${code}, ${code}`);
     expect(outcome.durableIndex).toBeGreaterThan(0n);
@@ -154,7 +124,7 @@ function systemCallFaults(): void {
         const strace = ['strace', '-f', '--seccomp-bpf', '-qq', '-o', trace];
         const paths = ['-P', join(directory, 'data.mdb'), '-P', directory];
         const inject = ['-e', `trace=${call}`, '-e', `inject=${call}:error=EIO:when=${nth}`];
-        const command = [process.execPath, program, directory, 'sealed', '1'];
+        const command = [process.execPath, program.path, directory, 'sealed', '1'];
         const traced = ['timeout', '-s', 'KILL', '5', ...strace, ...paths, ...inject, ...command];
         const outcome = await run(traced);
         if (!readFileSync(trace, 'latin1').includes('(INJECTED)')) continue;
