@@ -100,7 +100,11 @@ async function readMaterial({ certificatePath, keyPath, caPath }: TlsPaths): Pro
   return { cert, key, ...ca };
 }
 
-async function readCertificates(path: string): Promise<Buffer> {
+/**
+ * Reads certificates in PEM.
+ * @throws RAFTSEAL_NODE_CERTIFICATE
+ */
+export async function readCertificates(path: string): Promise<Buffer> {
   const tooLarge = (): Error => certificateError(`${path} is too large to be a certificate`);
   try {
     const pem = await readPublicFile(path, tooLarge);

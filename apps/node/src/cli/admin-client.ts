@@ -1,10 +1,28 @@
 /** The command line's side of the admin API. */
-import { type ErrorCode, errorCodes, RaftsealError } from '@raftseal/interface';
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import { codeOf, type ErrorCode, errorCodes, RaftsealError } from '@raftseal/interface';
 
 export interface AdminClientOptions {
   /** Such as http://127.0.0.1:7379. */
   readonly url: string;
   readonly token: string;
+  /** For https: without a CA the ones that Node trusts. */
+  readonly tls?: AdminClientTls;
+}
+
+/** PEM. */
+export interface AdminClientTls {
+  readonly ca?: Buffer;
+  readonly cert?: Buffer;
+  readonly key?: Buffer;
+}
+
+interface Call {
+  readonly method: string;
+  readonly path: string;
+  readonly body?: string;
+  readonly timeoutMs: number;
 }
 
 const TIMEOUT_MS = 30_000;
@@ -17,35 +35,64 @@ export class AdminClient {
   }
 
   get<T>(path: string): Promise<T> {
-    return this.#call('GET', path);
+    return this.#call({ method: 'GET', path, timeoutMs: TIMEOUT_MS });
   }
 
   /** @param timeoutMs how long the node may take; 0 waits for ever */
-  post<T>(path: string, body: unknown = {}, timeoutMs?: number): Promise<T> {
-    return this.#call('POST', path, JSON.stringify(body), timeoutMs);
+  post<T>(path: string, body: unknown = {}, timeoutMs: number = TIMEOUT_MS): Promise<T> {
+    return this.#call({ method: 'POST', path, body: JSON.stringify(body), timeoutMs });
   }
 
   /** @throws RAFTSEAL_NODE_UNREACHABLE, and the coded error that the node answers */
-  async #call<T>(method: string, path: string, body?: string, timeoutMs = TIMEOUT_MS): Promise<T> {
-    const { url, token } = this.#options;
-    let response: Response;
+  async #call<T>(call: Call): Promise<T> {
+    const { status, text } = await this.#exchange(call).catch((cause: unknown) => {
+      throw unreachable(this.#options.url, cause);
+    });
+    const reply = jsonOf(text);
+    const ok = status >= 200 && status < 300;
+    if (ok && typeof reply === 'object' && reply !== null) return reply as T;
+    throw errorOf(reply, status);
+  }
+
+  async #exchange(call: Call): Promise<{ readonly status: number; readonly text: string }> {
+    const { url, token, tls } = this.#options;
+    const target = new URL(call.path, url);
+    const options = { method: call.method, headers: { authorization: `Bearer ${token}` } };
+    const request =
+      target.protocol === 'https:'
+        ? httpsRequest(target, { ...options, ...tls, minVersion: 'TLSv1.2' })
+        : httpRequest(target, options);
+    const late = (): void => void request.destroy(new Error('the time is up'));
+    const timer = call.timeoutMs === 0 ? undefined : setTimeout(late, call.timeoutMs);
     try {
-      response = await fetch(new URL(path, url), {
-        method,
-        headers: { authorization: `Bearer ${token}` },
-        ...(body === undefined ? {} : { body }),
-        ...(timeoutMs === 0 ? {} : { signal: AbortSignal.timeout(timeoutMs) }),
+      const response = await new Promise<IncomingMessage>((resolve, reject) => {
+        request.once('response', resolve).on('error', reject).end(call.body);
       });
-    } catch (cause) {
-      throw new RaftsealError(
-        'RAFTSEAL_NODE_UNREACHABLE',
-        `no node answers at ${url}: is it running, and is this its admin address (--admin)?`,
-        { cause },
-      );
+      const pieces: Buffer[] = [];
+      for await (const piece of response as AsyncIterable<Buffer>) pieces.push(piece);
+      return { status: response.statusCode ?? 0, text: Buffer.concat(pieces).toString() };
+    } finally {
+      clearTimeout(timer);
     }
-    const reply: unknown = await response.json().catch(() => undefined);
-    if (response.ok && typeof reply === 'object' && reply !== null) return reply as T;
-    throw errorOf(reply, response.status);
+  }
+}
+
+function unreachable(url: string, cause: unknown): RaftsealError {
+  const reason = codeOf(cause);
+  const found = reason === undefined ? '' : ` (${reason})`;
+  return new RaftsealError(
+    'RAFTSEAL_NODE_UNREACHABLE',
+    `no node answers at ${url}${found}: is it running, and is this its admin address (--admin)? ` +
+      'One with --tls-cert is at https:// and needs --admin-ca; one with --tls-ca --admin-cert too',
+    { cause },
+  );
+}
+
+function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
   }
 }
 

@@ -5,6 +5,7 @@ import { onTestFinished, vi } from 'vitest';
 import { adminServer } from '../../src/admin/server.ts';
 import { program } from '../../src/cli/program.ts';
 import { reportFailure } from '../../src/cli/report-failure.ts';
+import type { ListenerTls } from '../../src/config.ts';
 import { OperationsDouble } from '../admin/operations-double.ts';
 import { temporaryDirectory } from '../temporary-directory.ts';
 
@@ -44,16 +45,17 @@ export interface ServedNode {
 }
 
 /** An admin API over operations that a test controls. */
-export async function servedNode(): Promise<ServedNode> {
+export async function servedNode(tls?: ListenerTls): Promise<ServedNode> {
   const token = 'correct-horse-battery-staple';
   const tokenPath = join(temporaryDirectory(), 'token');
   writeFileSync(tokenPath, `${token}\n`, { mode: 0o600 });
   const operations = new OperationsDouble();
   const server = await adminServer(
-    { host: '127.0.0.1', port: 0 },
+    { host: '127.0.0.1', port: 0, ...(tls === undefined ? {} : { tls }) },
     { operations, token, onInternalError: () => undefined },
   );
   onTestFinished(() => server.close());
-  const address = ['--admin', `http://127.0.0.1:${server.port}`, '--token-file', tokenPath];
+  const scheme = tls === undefined ? 'http' : 'https';
+  const address = ['--admin', `${scheme}://127.0.0.1:${server.port}`, '--token-file', tokenPath];
   return { operations, address, run: (args) => runCommand([...args, ...address]) };
 }

@@ -119,6 +119,32 @@ describe('raftseal start', () => {
     },
   );
 
+  const etcd = ['--etcd', 'http://127.0.0.1:2379'];
+  const token = ['--peer-token-file', '/t'];
+  const wrongTogether: readonly (readonly [string, readonly string[]])[] = [
+    ['RAFTSEAL_NODE_OPTION', ['--role', 'voter']],
+    ['RAFTSEAL_NODE_OPTION', ['--tls-cert', '/c']],
+    ['RAFTSEAL_NODE_OPTION', etcd],
+    ['RAFTSEAL_NODE_OPTION', [...etcd, ...token, '--etcd-prefix', 'x']],
+    ['RAFTSEAL_NODE_OPTION', [...etcd, ...token, '--etcd-user', 'x']],
+    ['RAFTSEAL_NODE_OPTION', [...etcd, ...token, '--advertise-host', '0.0.0.0']],
+    ['RAFTSEAL_NODE_EXPOSED', [...etcd, ...token, '--peer-host', '10.0.0.1']],
+    ['RAFTSEAL_NODE_EXPOSED', [...etcd, ...token, '--advertise-host', '10.0.0.1']],
+    ['RAFTSEAL_NODE_EXPOSED', ['--etcd', 'http://10.0.0.1:2379', ...token]],
+  ];
+
+  it.each(wrongTogether)(
+    'is refused with %s for %s, before anything is made',
+    async (code, args) => {
+      const root = temporaryDirectory();
+      const data = join(root, 'data');
+      const end = await runCommand(['start', '--data', data, '--kek', newKek(root), ...args]);
+      expect(end.stderr).toMatch(new RegExp(`^raftseal: ${code}: `));
+      expect(end.exitCode).toBe(code === 'RAFTSEAL_NODE_OPTION' ? 2 : 1);
+      expect(existsSync(data)).toBe(false);
+    },
+  );
+
   it('is refused where anybody could write to it without a password', async () => {
     const root = temporaryDirectory();
     const data = join(root, 'data');
