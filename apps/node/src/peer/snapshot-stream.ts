@@ -8,7 +8,7 @@ import { codeOf } from '@raftseal/interface';
 import type { PeerSnapshot } from './operations.ts';
 
 const LENGTH_BYTES = 4;
-export const HEADER_BYTES_MAX = 16 * 1024 * 1024;
+const HEADER_BYTES_MAX = 16 * 1024 * 1024;
 
 /** How a connection ends whose other side went away. */
 const partings = ['ERR_STREAM_PREMATURE_CLOSE', 'ERR_STREAM_DESTROYED', 'ECONNRESET', 'EPIPE'];
