@@ -1,0 +1,107 @@
+/**
+ * Where a log begins and ends, at one revision of etcd.
+ *
+ * The revision is that of a write, and every read names it. A member that does not have it yet
+ * refuses, so nothing here can be out of date, whatever a member takes itself for: a plain read of
+ * etcd 3.4.20 to 3.4.41 can be, after the member was stopped (etcd-io/etcd 20418). The write
+ * deletes a key that never exists. Unlike a transaction, a full etcd takes it.
+ */
+import { kindOf } from './call-error.ts';
+import type { EtcdClient, PersistOptions } from './client.ts';
+import { corruptError } from './errors.ts';
+import type { Keys } from './keys.ts';
+
+export interface BoundsAtRevision {
+  readonly revision: bigint;
+  /** Index through which the log was truncated; 0 for none. */
+  readonly floor: bigint;
+  readonly head: bigint;
+}
+
+export interface BoundsParts {
+  readonly client: EtcdClient;
+  readonly keys: Keys;
+  readonly shardId: number;
+}
+
+export interface BoundsOptions extends PersistOptions {
+  /** A guess at the head, from below; 0 for none. */
+  readonly hint: bigint;
+  /** Revision of a write; without it, one is made. */
+  readonly revision?: bigint;
+}
+
+const PAGE_KEYS = 1_000;
+
+/** Makes a write that changes nothing; resolves with the revision that it was agreed at. */
+export async function syncRevision(
+  { client, keys }: Pick<BoundsParts, 'client' | 'keys'>,
+  options: PersistOptions,
+): Promise<bigint> {
+  const { header } = await client.persist('KV.DeleteRange', { key: keys.sync }, options);
+  return BigInt(header.revision);
+}
+
+/** @throws RAFTSEAL_ENGINE_CORRUPT (fatal); what `EtcdClient.persist` throws. */
+export async function findBounds(
+  parts: BoundsParts,
+  options: BoundsOptions,
+): Promise<BoundsAtRevision> {
+  let { revision } = options;
+  for (;;) {
+    revision ??= await syncRevision(parts, options);
+    try {
+      const floor = await readFloor(parts, revision, options);
+      const head = await findHead(parts, revision, floor, options);
+      return { revision, floor, head };
+    } catch (error) {
+      if (kindOf(error) !== 'compacted') throw error;
+      revision = undefined;
+    }
+  }
+}
+
+/** The index through which the log was truncated, at a revision. */
+export async function readFloor(
+  { client, keys, shardId }: BoundsParts,
+  revision: bigint,
+  options: PersistOptions,
+): Promise<bigint> {
+  const request = { key: keys.floor(shardId), revision: revision.toString() };
+  const { kvs } = await client.persist('KV.Range', request, options);
+  const text = kvs[0]?.value.toString('latin1') ?? '0';
+  if (/^\d{1,20}$/.test(text)) return BigInt(text);
+  throw corruptError(shardId, 'the index through which it was truncated is not a number');
+}
+
+async function findHead(
+  { client, keys, shardId }: BoundsParts,
+  revision: bigint,
+  floor: bigint,
+  options: BoundsOptions,
+): Promise<bigint> {
+  const at = { rangeEnd: keys.entriesEnd(shardId), revision: revision.toString() };
+  const first = floor + 1n;
+  let from = options.hint;
+  if (from < first) {
+    const request = { key: keys.entry(shardId, first), ...at, countOnly: true };
+    const { count } = await client.persist('KV.Range', request, options);
+    from = floor + BigInt(count);
+  }
+  for (;;) {
+    const start = from < first ? first : from;
+    const request = { key: keys.entry(shardId, start), ...at, keysOnly: true, limit: PAGE_KEYS };
+    const { kvs, more } = await client.persist('KV.Range', request, options);
+    const last = kvs.at(-1);
+    if (last === undefined && start === first) return floor;
+    // Nothing at the guess: entries are gone that were there. The others tell the head.
+    from = last === undefined ? first : indexOf(keys, shardId, last.key);
+    if (last !== undefined && !more) return from;
+  }
+}
+
+function indexOf(keys: Keys, shardId: number, key: Buffer): bigint {
+  const index = keys.indexOf(key);
+  if (index !== undefined) return index;
+  throw corruptError(shardId, `${keys.nameOf(key)} stands among its entries and is none`);
+}

@@ -1,0 +1,47 @@
+/** What the tests share: one etcd for a file, a prefix for each test, logs that are closed. */
+import { type EtcdCluster, type EtcdOptions, startEtcd } from '@raftseal/etcd-for-tests';
+import { afterAll, afterEach, beforeAll } from 'vitest';
+import { type EtcdLog, type EtcdLogOptions, openEtcdLog } from '../src/index.ts';
+
+export interface TestCluster {
+  readonly etcd: EtcdCluster;
+  /** Of this test alone. */
+  readonly prefix: string;
+  /** Opened over the prefix of this test, and closed after it. */
+  open(options?: Partial<EtcdLogOptions>): Promise<EtcdLog>;
+}
+
+/** To be called at the top of a file or of a `describe`. */
+export function useEtcd(options: EtcdOptions = {}): TestCluster {
+  let etcd: EtcdCluster | undefined;
+  let tests = 1;
+  const logs: EtcdLog[] = [];
+  const running = (): EtcdCluster => {
+    if (etcd === undefined) throw new Error('etcd was not started');
+    return etcd;
+  };
+  beforeAll(async () => {
+    etcd = await startEtcd(options);
+  });
+  afterEach(async () => {
+    await Promise.all(logs.splice(0).map((log) => log.close()));
+    tests += 1;
+  });
+  afterAll(() => etcd?.close());
+  const cluster = {
+    get etcd() {
+      return running();
+    },
+    get prefix() {
+      return `test/${tests}`;
+    },
+    open: async (own: Partial<EtcdLogOptions> = {}) => {
+      const access = { endpoints: running().endpoints };
+      const base = { access, prefix: cluster.prefix, nodeId: 'a', shardIds: [0, 7] };
+      const log = await openEtcdLog({ ...base, ...own });
+      logs.push(log);
+      return log;
+    },
+  };
+  return cluster;
+}
