@@ -9,16 +9,12 @@ import {
   type ServerOptions,
   type ServerResponse,
 } from 'node:http';
-import {
-  createServer as createHttpsServer,
-  type Server as HttpsServer,
-  type ServerOptions as HttpsServerOptions,
-} from 'node:https';
+import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import { codeOf, RaftsealError } from '@raftseal/interface';
 import type { ListenerConfig } from './config.ts';
-import type { TlsFiles, TlsMaterial } from './tls-files.ts';
+import { type TlsFiles, tlsServerOptions } from './tls-files.ts';
 
 export interface HttpListener {
   readonly port: number;
@@ -103,16 +99,11 @@ function newServer({ fetch, tls, timeouts }: HttpListenerOptions): Server | Http
   };
   if (!tls) return createHttpServer(common, listener);
   const server = createHttpsServer(
-    { ...common, ...tlsOptions(tls.material), handshakeTimeout: limits.handshakeMs },
+    { ...common, ...tlsServerOptions(tls.material), handshakeTimeout: limits.handshakeMs },
     listener,
   );
-  tls.onChange((material) => server.setSecureContext(tlsOptions(material)));
+  tls.onChange((material) => server.setSecureContext(tlsServerOptions(material)));
   return server;
-}
-
-function tlsOptions(material: TlsMaterial): HttpsServerOptions {
-  const mutual = material.ca !== undefined;
-  return { ...material, minVersion: 'TLSv1.2', requestCert: mutual, rejectUnauthorized: mutual };
 }
 
 function closeServer(server: Server | HttpsServer, sockets: ReadonlySet<Socket>): Promise<void> {

@@ -4,7 +4,7 @@
  * certificate whose key is still being written, it is reported, and what was read before stays.
  */
 import { X509Certificate } from 'node:crypto';
-import { createSecureContext } from 'node:tls';
+import { createSecureContext, type TlsOptions } from 'node:tls';
 import { codeOf, RaftsealError } from '@raftseal/interface';
 import type { ListenerTls } from './config.ts';
 import { readPublicFile, readSecretFile } from './secret-file.ts';
@@ -85,6 +85,12 @@ export class TlsFiles {
     clearInterval(this.#timer);
     this.#listeners.clear();
   }
+}
+
+/** Options of a listener: where there is a CA, who connects must show a certificate of it. */
+export function tlsServerOptions(material: TlsMaterial): TlsOptions {
+  const mutual = material.ca !== undefined;
+  return { ...material, minVersion: 'TLSv1.2', requestCert: mutual, rejectUnauthorized: mutual };
 }
 
 async function readMaterial({ certificatePath, keyPath, caPath }: TlsPaths): Promise<TlsMaterial> {
