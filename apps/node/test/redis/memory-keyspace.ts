@@ -3,10 +3,16 @@
  * proposed in a turn of the event loop is applied together, later, in order. Log commands are read
  * with a decoder of their documented format, not with the one of the store.
  */
-import type { ByteString, RaftsealError, Reply } from '@raftseal/interface';
-import { errorReply, nullArrayReply, okReply } from '@raftseal/interface';
+import {
+  type ByteString,
+  errorReply,
+  nullArrayReply,
+  okReply,
+  RaftsealError,
+  type Reply,
+} from '@raftseal/interface';
 import { commandTable, type ScanOptions, type ScanPage } from '@raftseal/kv';
-import type { Keyspace, ProposalDone, Shard } from '../../src/redis/index.ts';
+import type { Keyspace, ProposalDone, ReadConfirmed, Shard } from '../../src/redis/index.ts';
 
 const TRANSACTION = 0xf0;
 const names = new Map([...commandTable.values()].map(({ opcode, name }) => [opcode, name]));
@@ -56,6 +62,12 @@ export class MemoryShard implements Shard {
   fault: Error | undefined;
   /** Proposals gather, unanswered, while true. */
   held = false;
+  /** Reads wait for it. */
+  confirmRead?: (done: ReadConfirmed) => void;
+  /** The same shard on other nodes; they apply what this one does. */
+  followers: readonly MemoryShard[] = [];
+  /** What the leader applies gathers, unapplied, while true. */
+  lags = false;
   /** Lengths of the batches that were applied. */
   readonly batches: number[] = [];
 
@@ -63,6 +75,7 @@ export class MemoryShard implements Shard {
   #index = 0n;
   #proposed: { command: Buffer; done: ProposalDone }[] = [];
   #scheduled = false;
+  #unapplied: Buffer[] = [];
 
   constructor(shardId: number) {
     this.shardId = shardId;
@@ -84,9 +97,20 @@ export class MemoryShard implements Shard {
     this.#schedule();
   }
 
+  /** Applies what a leader has applied. */
+  follow(command: Buffer): void {
+    this.#unapplied.push(command);
+    if (!this.lags) this.catchUp();
+  }
+
+  catchUp(): void {
+    for (const command of this.#unapplied.splice(0)) this.#run(command);
+  }
+
   query(args: readonly ByteString[], _nowMs: number): Reply {
     if (this.fault !== undefined) throw this.fault;
     if (this.refusal !== undefined) throw this.refusal;
+    this.#checkServing();
     return this.#read(args);
   }
 
@@ -95,10 +119,16 @@ export class MemoryShard implements Shard {
   }
 
   versionOf(key: ByteString, _nowMs: number): bigint {
+    this.#checkServing();
+    return this.#versionOf(key);
+  }
+
+  #versionOf(key: ByteString): bigint {
     return this.#values.get(key)?.version ?? 0n;
   }
 
   scan(cursor: bigint, { count }: ScanOptions, _nowMs: number): ScanPage {
+    this.#checkServing();
     const keys = [...this.#values.keys()];
     const next = cursor + BigInt(count);
     return {
@@ -108,14 +138,17 @@ export class MemoryShard implements Shard {
   }
 
   keys(pattern: ByteString, _nowMs: number): ByteString[] {
+    this.#checkServing();
     return [...this.#values.keys()].filter((key) => pattern === '*' || pattern === key);
   }
 
   size(): number {
+    this.#checkServing();
     return this.#values.size;
   }
 
   randomKey(_nowMs: number): ByteString | null {
+    this.#checkServing();
     return this.#values.keys().next().value ?? null;
   }
 
@@ -132,9 +165,23 @@ export class MemoryShard implements Shard {
     this.#proposed = [];
     this.batches.push(batch.length);
     for (const { command, done } of batch) {
-      if (this.refusal === undefined) done(null, this.#run(command));
-      else done(this.refusal, null);
+      if (this.refusal !== undefined) done(this.refusal, null);
+      else if (!this.isServing) done(this.#notLeader(), null);
+      else {
+        const reply = this.#run(command);
+        for (const follower of this.followers) follower.follow(command);
+        done(null, reply);
+      }
     }
+  }
+
+  #checkServing(): void {
+    if (!this.isServing) throw this.#notLeader();
+  }
+
+  #notLeader(): RaftsealError {
+    const text = `this node does not lead shard ${this.shardId}`;
+    return new RaftsealError('RAFTSEAL_SHARD_GROUP_NOT_LEADER', text);
   }
 
   #run(command: Buffer): Reply {
@@ -149,7 +196,7 @@ export class MemoryShard implements Shard {
       const nested = new Fields(fields.bytes());
       return argsOf(nested.u8(), nested);
     });
-    if (watched.some(({ key, version }) => this.versionOf(key, 0) !== version)) {
+    if (watched.some(({ key, version }) => this.#versionOf(key) !== version)) {
       return nullArrayReply;
     }
     return commands.map((args) => this.#write(args));

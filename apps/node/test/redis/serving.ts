@@ -47,15 +47,19 @@ export async function serve(options: ServeOptions = {}): Promise<Serving> {
       ...(infoSection === undefined ? {} : { infoSection }),
     },
   );
+  const client = await listening(server);
+  return { server, port: server.port, keyspace, shard: keyspace.shard(0), events, client };
+}
+
+/** Starts a server until the end of the test. @returns what opens a client of it */
+export async function listening(server: RedisServer): Promise<() => Promise<RawClient>> {
   await server.listen();
   running.push(server);
-  const { port } = server;
-  const client = async (): Promise<RawClient> => {
-    const opened = await RawClient.open(port);
+  return async () => {
+    const opened = await RawClient.open(server.port);
     clients.push(opened);
     return opened;
   };
-  return { server, port, keyspace, shard: keyspace.shard(0), events, client };
 }
 
 /** Waits until something holds that comes about by itself. */

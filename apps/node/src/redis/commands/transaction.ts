@@ -172,7 +172,8 @@ function executedShards(client: Client): readonly Shard[] {
     ),
   );
   const onlyReads = commands.every(({ command }) => command.kind !== 'write');
-  if (onlyReads) shards.add(server.router.shardOf(session.slot));
+  const reads = session.watched.size > 0 || commands.some(({ command }) => command.kind === 'read');
+  if (onlyReads && reads) shards.add(server.router.shardOf(session.slot));
   return [...shards];
 }
 
