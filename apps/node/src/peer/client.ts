@@ -37,7 +37,7 @@ export interface PeerClientTimeouts {
 }
 
 const timeoutsDefault: PeerClientTimeouts = {
-  callMs: 5_000,
+  callMs: 10_000,
   longCallMs: 30_000,
   snapshotIdleMs: 30_000,
 };
@@ -86,7 +86,11 @@ export class PeerClient {
   }
 
   async proveCapability(baseUrl: string, challenge: CapabilityChallenge): Promise<CapabilityProof> {
-    return readProof(await this.#post(baseUrl, '/v1/capability', challengeJson(challenge)));
+    const { callMs } = this.#timeouts;
+    const body = JSON.stringify(challengeJson(challenge));
+    // Shorter than the call in which it is asked for, so that the caller learns what was wrong.
+    const call = { baseUrl, method: 'POST', path: '/v1/capability', body };
+    return readProof(await this.#ask(call, callMs));
   }
 
   async keyState(baseUrl: string): Promise<Buffer> {

@@ -42,7 +42,6 @@ export function readJoinRequest(fields: Fields): JoinRequest {
   return {
     identity: readIdentity(fields.object('identity')),
     role: fields.oneOf('role', ['voter', 'learner']),
-    redis: readAddress(fields.object('redis')),
     peer: readAddress(fields.object('peer')),
   };
 }

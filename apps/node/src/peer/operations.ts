@@ -21,7 +21,6 @@ export interface PeerIdentity {
 export interface JoinRequest {
   readonly identity: PeerIdentity;
   readonly role: 'voter' | 'learner';
-  readonly redis: Address;
   readonly peer: Address;
 }
 

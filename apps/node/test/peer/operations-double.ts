@@ -21,7 +21,6 @@ export const someIdentity: PeerIdentity = {
 export const someJoin: JoinRequest = {
   identity: { ...someIdentity, nodeId: 'node-2', clusterId: null },
   role: 'learner',
-  redis: { host: 'db2.example.org', port: 6379 },
   peer: { host: '10.0.0.2', port: 8379 },
 };
 
