@@ -8,10 +8,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { isolatedRun } from './run/isolated-run.ts';
-import { plantedProgram, plantNames } from './run/plants.ts';
+import { copyProgram, plantNames } from './run/plants.ts';
 import { describeRun, type RunResult } from './run/run-result.ts';
 import { summarise } from './run/summary.ts';
 
@@ -39,8 +38,7 @@ for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
 }
 
 const kept = mkdtempSync(join(tmpdir(), 'raftseal-rig-'));
-const built = fileURLToPath(new URL('../../../apps/node/dist/main.js', import.meta.url));
-const program = plant === undefined ? built : plantedProgram(plant, join(kept, 'planted'));
+const program = copyProgram(join(kept, 'program'), plant);
 const results: RunResult[] = [];
 for (let seed = firstSeed; seed < firstSeed + runs; seed++) {
   const directory = join(kept, `seed-${seed}`);

@@ -1,6 +1,7 @@
 /**
- * Faults that are planted into a copy of the built node, to show that the rig finds them: a rig that
- * has never failed proves nothing. The product itself has no switch for any of them.
+ * The program that a run starts: a copy of the built node, so that a build meanwhile changes nothing
+ * under it. Into the copy a fault may be planted, to show that the rig finds it: a rig that has never
+ * failed proves nothing. The product itself has no switch for any of them.
  */
 import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -20,11 +21,14 @@ export const plantNames: readonly string[] = Object.keys(plants);
 
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
 
-/** Copies what a node runs, changes it, and returns the path of the copy's `main.js`. */
-export function plantedProgram(name: string, directory: string): string {
-  const changes = plants[name];
+/**
+ * Copies what a node runs into a directory, and plants a fault if one is named.
+ * @returns the path of the copy's `main.js`
+ */
+export function copyProgram(directory: string, plant: string | undefined): string {
+  const changes = plant === undefined ? [] : plants[plant];
   if (changes === undefined) {
-    throw new RangeError(`--plant ${name}: expected one of ${plantNames.join(', ')}`);
+    throw new RangeError(`--plant ${plant}: expected one of ${plantNames.join(', ')}`);
   }
   mkdirSync(directory, { recursive: true });
   for (const folder of ['packages', 'apps']) {
