@@ -111,7 +111,8 @@ function options() {
   const days = Number(values.days ?? DAYS_DEFAULT);
   if (!values.out || !values.hosts) throw new UsageError(usage);
   const wrong = hosts.find((host) => host === 'ca' || (!isIP(host) && !DNS_NAME.test(host)));
-  if (wrong !== undefined) throw new UsageError(`"${wrong}" is no name or address of a host`);
+  if (wrong !== undefined)
+    throw new UsageError(`${JSON.stringify(wrong)} is no name or address of a host`);
   if (!(Number.isInteger(days) && days >= 1 && days <= CA_DAYS)) {
     throw new UsageError(`--days: expected a whole number from 1 to ${CA_DAYS}`);
   }
