@@ -143,17 +143,15 @@ export class NonceClaims {
   }
 
   /**
-   * Holds epoch 1 of the keys that are new since `before` and registered for this node. A higher
-   * epoch says that a row of an earlier process was there: such a key is claimed.
+   * Holds epoch 1 of the keys that are new since `before`: their entry registered it for every
+   * writer. A higher epoch says that a row of an earlier process was there: such a key is claimed.
    * @returns whether there was any.
    */
   #holdFirstEpochs(before: KeyState): boolean {
-    const writerId = this.#ownWriterId();
-    if (writerId === undefined) return false;
+    if (this.#ownWriterId() === undefined) return false;
     let holdsAny = false;
     for (const [dekId, { nonceEpoch }] of this.#parts.state().keys) {
       if (before.keys.has(dekId) || nonceEpoch !== 1) continue;
-      if (this.#parts.registry.row(dekId, writerId)?.lastEpoch !== 1) continue;
       this.#holds.set(dekId, { nonceEpoch, claimId: this.#drawClaimId(), isConfirmed: true });
       holdsAny = true;
     }

@@ -395,6 +395,19 @@ describe('the nonce epochs of a node that adopts', () => {
     expect(await process.lifecycle.claimNonceEpoch(2)).toMatchObject({ nonceEpoch: 7 });
   });
 
+  it('are registered from the first one that either registry has', async () => {
+    const disk = new Disk();
+    disk.rows = [{ dekId: 5, writerId: 3, firstEpoch: 2, lastEpoch: 2 }];
+    const process = await Process.start(disk, { nodeId: 'c' });
+    const other = await given(await peer());
+    await process.lifecycle.adopt(other);
+    expect(rowsOf(process)).toContain('5/3@1-3');
+    const later = other.rows.map((row) => ({ ...row, firstEpoch: row.lastEpoch }));
+    await process.lifecycle.adopt({ ...other, rows: later });
+    expect(rowsOf(process)).toContain('5/3@1-3');
+    expect(process.performed.filter((effect) => effect.startsWith('rows'))).toHaveLength(1);
+  });
+
   it('never fall', async () => {
     const process = await peer(life, 'a');
     await process.lifecycle.claimNonceEpoch(5);

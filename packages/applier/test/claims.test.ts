@@ -244,6 +244,26 @@ describe('a data directory that was copied', () => {
     expect(await other.lifecycle.claimNonceEpoch(2)).toMatchObject({ nonceEpoch: 3 });
   });
 
+  it('invariant 3: an epoch is not taken for registered while the rival entry is applied', async () => {
+    const disk = new Disk();
+    await bootstrapped(disk);
+    const rival = await (await Process.start(disk.copy())).lifecycle.claimNonceEpoch(2);
+    const seen: boolean[] = [];
+    const store = disk.open();
+    const process = await Process.start(disk, {
+      sidecar: {
+        write: async (state, mac) => {
+          await store.write(state, mac);
+          seen.push(process.lifecycle.isRegistered(2));
+        },
+      },
+    });
+    await process.lifecycle.claimNonceEpoch(2);
+    await process.apply(0, 2n, registrationOf('a', 2, rival));
+    expect(process.registry.row(2, 1)?.lastEpoch).toBe(2);
+    expect(seen).toEqual([false, false]);
+  });
+
   it('invariant 3: a registration that no process claimed gives its epoch to none', async () => {
     const [one] = await copies();
     await one.lifecycle.claimNonceEpoch(2);

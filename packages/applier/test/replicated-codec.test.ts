@@ -293,7 +293,8 @@ describe('a replicated key state that cannot be is refused though its MAC is rig
       2,
       [
         [0, 5n],
-        [0, 5n],
+        [7, 40n],
+        [7, 40n],
       ],
     ],
     [

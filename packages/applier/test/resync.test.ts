@@ -124,6 +124,20 @@ describe('MISS-05: rebuilding a sidecar', () => {
     }
   });
 
+  it('is refused where the sidecar has applied a marker that it does not know of', async () => {
+    const { state } = await live(new Disk(), 'a', life.slice(0, 2));
+    const sidecar = { ...state, appliedIndex: new Map(state.appliedIndex).set(7, 40n) };
+    const other = {
+      ...replicated,
+      appliedIndex: new Map(replicated.appliedIndex).set(7, 30n),
+      cutoverIndex: new Map(replicated.cutoverIndex).set(7, 30n),
+    };
+    const registry = new MemoryWriterRegistry();
+    expect(() => resyncKeyState({ nodeId: 'a', replicated: other, registry, sidecar })).toThrow(
+      refused('RAFTSEAL_APPLIER_KEY_STATE_CONFLICT'),
+    );
+  });
+
   it("is refused with another node's sidecar, another cluster's state, or one that cannot be", async () => {
     const { state: sidecar } = await live(new Disk(), 'a', life.slice(0, 2));
     const registry = new MemoryWriterRegistry();
