@@ -5,7 +5,7 @@
  * _PEER_REPLY; a coded error of the other node comes back with the same code, and is never fatal.
  */
 import type { IncomingMessage } from 'node:http';
-import type { AdminCall } from '../admin/server.ts';
+import type { AdminCall } from '../admin/call.ts';
 import type { PeerAccess } from './access.ts';
 import { failureOf, malformed, remoteError } from './failures.ts';
 import { Fields } from './fields.ts';

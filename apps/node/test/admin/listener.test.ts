@@ -1,6 +1,7 @@
 import { request } from 'node:https';
 import { describe, expect, it, onTestFinished } from 'vitest';
-import { type AdminCall, adminApp, adminServer } from '../../src/admin/server.ts';
+import type { AdminCall } from '../../src/admin/call.ts';
+import { adminApp, adminServer } from '../../src/admin/server.ts';
 import type { ListenerTls } from '../../src/config.ts';
 import { type MutualTls, peerCertificates, pemOf } from '../peer/certificates.ts';
 import { OperationsDouble } from './operations-double.ts';
