@@ -20,7 +20,7 @@ export interface NodeKeysOptions {
 }
 
 /** How long a marker waits for the control shard of this node before its shard halts. */
-const CONTROL_WAIT_MS = 30_000;
+const CONTROL_WAIT_MS = 120_000;
 
 export class NodeKeys {
   readonly nodeId: string;

@@ -4,10 +4,11 @@
  * 1. configuration, lock of the data directory
  * 2. KEK opened and probed
  * 3. sidecar read and authenticated, keys unwrapped, wraps of shards already cut over installed
- * 4. stores and logs opened, logs replayed: a refusal up to here burns no nonce epoch
+ * 4. logs and stores opened; a node of a cluster joins it; logs replayed: a refusal up to here burns
+ *    no nonce epoch
  * 5. leadership, nonce epochs claimed and registered
- * 6. a new node is sealed from its first entry
- * 7. listeners
+ * 6. a new node, or cluster, is sealed from its first entry
+ * 7. listeners; those of a cluster node are open from 5 on, and send clients to who leads
  *
  * A shard that halts leaves the others, and the node, up. Stopping goes through the same in reverse.
  */
@@ -20,9 +21,11 @@ import {
   RaftsealError,
 } from '@raftseal/interface';
 import { type Logger, pino } from 'pino';
-import type { AdminOperations, LogRequest, NodeStatus } from './admin/operations.ts';
+import type { AdminOperations, LogRequest, NodeStatus, ShardDigest } from './admin/operations.ts';
 import { adminServer } from './admin/server.ts';
 import { readOrMakeToken, readToken } from './admin/token.ts';
+import type { Cluster } from './cluster/cluster.ts';
+import { clusterSource } from './cluster/source.ts';
 import { checkConfig, type NodeConfig } from './config.ts';
 import { CutoverCoordinator } from './cutover-coordinator.ts';
 import { readIdentity } from './data-directory.ts';
@@ -53,6 +56,7 @@ export interface NodeParts {
 }
 
 const LEADERSHIP_POLL_MS = 2;
+const SEAL_POLL_MS = 50;
 const NOT_CLOSED = 'not everything could be closed';
 
 /**
@@ -64,20 +68,35 @@ export async function startNode(config: NodeConfig, parts: NodeParts = {}): Prom
   checkConfig(config);
   const log = parts.log ?? pino({ level: 'silent' });
   const teardown = new Teardown();
+  const { signal } = parts;
   try {
-    const node = new Node(
-      config,
-      await openFoundations(config, embeddedSource(config), { log, teardown }),
-      teardown,
-    );
-    await node.start();
-    parts.signal?.addEventListener('abort', () => void node.stop(), { once: true });
-    if (parts.signal?.aborted) void node.stop();
+    const node = await openNode(config, { log, teardown });
+    signal?.addEventListener('abort', () => void node.stop(), { once: true });
+    if (signal?.aborted) void node.stop();
+    await node.start().catch((error: unknown) => {
+      // A node of a cluster may wait for others while it starts, and is stopped meanwhile.
+      if (!signal?.aborted) throw error;
+    });
     return node;
   } catch (error) {
     await teardown.run().catch((failure: unknown) => log.error({ err: failure }, NOT_CLOSED));
     throw error;
   }
+}
+
+async function openNode(
+  config: NodeConfig,
+  parts: { readonly log: Logger; readonly teardown: Teardown },
+): Promise<Node> {
+  if (!config.cluster) {
+    return new Node(config, await openFoundations(config, embeddedSource(config), parts), parts);
+  }
+  const node: { made?: Node } = {};
+  const onExcluded = (error: RaftsealError): void => node.made?.exclude(error);
+  const source = await clusterSource(config, config.cluster, { ...parts, onExcluded });
+  const foundations = await openFoundations(config, source, parts);
+  node.made = new Node(config, foundations, { ...parts, cluster: source.cluster() });
+  return node.made;
 }
 
 /**
@@ -109,6 +128,7 @@ export class Node implements AdminOperations {
   readonly #config: NodeConfig;
   readonly #foundations: NodeFoundations;
   readonly #teardown: Teardown;
+  readonly #cluster: Cluster | undefined;
   readonly #coordinator: CutoverCoordinator;
   readonly #operations: KeyOperations;
   readonly #metrics: NodeMetrics;
@@ -116,12 +136,19 @@ export class Node implements AdminOperations {
   readonly #stopped: { readonly promise: Promise<void>; readonly resolve: () => void };
   #redis: RedisServer | undefined;
   #adminPort = 0;
+  #isReady = false;
   #stopping: Promise<void> | undefined;
 
-  constructor(config: NodeConfig, foundations: NodeFoundations, teardown: Teardown) {
+  constructor(
+    config: NodeConfig,
+    foundations: NodeFoundations,
+    parts: { readonly teardown: Teardown; readonly cluster?: Cluster },
+  ) {
+    const { cluster, teardown } = parts;
     this.#config = config;
     this.#foundations = foundations;
     this.#teardown = teardown;
+    this.#cluster = cluster;
     const { keys, shards, log } = foundations;
     this.#coordinator = new CutoverCoordinator({
       groups: shards.map(({ group }) => group),
@@ -137,6 +164,10 @@ export class Node implements AdminOperations {
       keyLifecycle: keys.lifecycle,
       registry: keys.registry,
       controlGroup: this.#shard(CONTROL_SHARD).group,
+      ...(cluster && {
+        otherMembers: () => cluster.otherMembers,
+        checkMembers: () => cluster.checkMembers(),
+      }),
       shardIds: shards.map(({ shardId }) => shardId),
       clock: Date.now,
     });
@@ -162,20 +193,42 @@ export class Node implements AdminOperations {
     return this.#adminPort;
   }
 
+  /** Every shard is served here, or known to be served by another node. */
   get healthy(): boolean {
-    return this.#redis !== undefined && this.#foundations.shards.every((shard) => shard.isServing);
+    const isServed = (shard: NodeShard): boolean => {
+      if (shard.isServing) return true;
+      const leader = this.#cluster?.view.leaderOf(shard.shardId);
+      return shard.group.state === 'follower' && leader?.isSelf === false;
+    };
+    return this.#isReady && this.#foundations.shards.every(isServed);
   }
 
-  /** Replays, leads, registers, seals a new node, and opens the listeners. Once. */
+  /** Joins, replays, leads, registers, seals what is new, and opens the listeners. Once. */
   async start(): Promise<void> {
+    const { keys, shards } = this.#foundations;
+    const cluster = this.#cluster;
+    await cluster?.join({
+      foundations: this.#foundations,
+      operations: this.#operations,
+      admin: this,
+    });
     await this.#replay();
-    await this.#lead();
-    await this.#prepareSealing();
-    for (const shard of this.#foundations.shards) {
-      shard.startExpiry();
-      shard.startTruncation();
+    keys.lifecycle.onChange((state) => this.#onKeyState(state));
+    for (const shard of shards) shard.onState(() => this.#coordinator.consider());
+    if (cluster) {
+      await this.#listen();
+      await cluster.takePart();
+    } else {
+      await this.#lead();
     }
-    await this.#listen();
+    await this.#prepareSealing();
+    for (const shard of shards) {
+      shard.startExpiry();
+      if (!cluster) shard.startTruncation();
+    }
+    if (!cluster) await this.#listen();
+    this.#isReady = true;
+    this.#reportReady();
   }
 
   /** Stops taking commands, answers those under way, flushes, closes. Idempotent. */
@@ -184,12 +237,21 @@ export class Node implements AdminOperations {
     return this.#stopping;
   }
 
+  /** Ends the node, which may take no part any more. */
+  exclude(error: RaftsealError): void {
+    this.#foundations.keys.lifecycle.abandonClaims();
+    this.#foundations.log.fatal({ code: error.code }, error.message);
+    process.exitCode = 1;
+    void this.stop();
+  }
+
   status(): NodeStatus {
     const { keys, config, shards } = this.#foundations;
     return nodeStatus({
       keys,
       shards,
-      ready: this.#redis !== undefined,
+      ready: this.#isReady,
+      cluster: this.#cluster?.status() ?? null,
       uptimeMs: Date.now() - this.#startedAtMs,
       clients: this.#redis?.clientCount ?? 0,
       kekUri: config.kekUri ?? null,
@@ -198,6 +260,27 @@ export class Node implements AdminOperations {
 
   async enableEncryption(waves?: readonly (readonly number[])[]): Promise<void> {
     await this.#operations.enableEncryption(waves);
+  }
+
+  promoteMember(nodeId: string): Promise<void> {
+    return this.#inCluster().promoteMember(nodeId);
+  }
+
+  removeMember(nodeId: string): Promise<void> {
+    return this.#inCluster().removeMember(nodeId);
+  }
+
+  preferLeader(shardId: number, nodeId: string | null): Promise<void> {
+    return this.#inCluster().preferLeader(shardId, nodeId);
+  }
+
+  async digest(): Promise<Readonly<Record<number, ShardDigest>>> {
+    const digests: Record<number, ShardDigest> = {};
+    for (const { shardId, kv } of this.#foundations.shards) {
+      const { index, digest } = await kv.digest();
+      digests[shardId] = { index: index.toString(), digest };
+    }
+    return digests;
   }
 
   rotate(purpose: KeyPurpose): Promise<number> {
@@ -236,11 +319,14 @@ export class Node implements AdminOperations {
     this.#checkEncryptionMatchesData(keys.state);
   }
 
-  /** Encryption is turned on for data in the clear by a cutover under way, not by a restart. */
   #checkEncryptionMatchesData(state: KeyState): void {
-    const { config, shards, directory } = this.#foundations;
-    const holdsData = shards.some(({ group }) => group.appliedIndex > 0n);
-    if (config.encryption === 'on' && !state.clusterId && holdsData) {
+    if (this.#foundations.config.encryption === 'on' && !state.clusterId) this.#checkHoldsNoData();
+  }
+
+  /** Encryption is turned on for data in the clear by a cutover under way, not by a restart. */
+  #checkHoldsNoData(): void {
+    const { shards, directory } = this.#foundations;
+    if (shards.some(({ group }) => group.appliedIndex > 0n)) {
       throw new RaftsealError(
         'RAFTSEAL_NODE_CLEARTEXT_DATA',
         `${directory.path} holds data in the clear: start with --encryption off and --kek, then ` +
@@ -250,31 +336,56 @@ export class Node implements AdminOperations {
   }
 
   async #lead(): Promise<void> {
-    const { keys, shards } = this.#foundations;
-    keys.lifecycle.onChange((state) => this.#onKeyState(state));
-    for (const shard of shards) {
-      shard.onState(() => this.#coordinator.consider());
-      shard.group.campaign();
-    }
+    const { shards } = this.#foundations;
+    for (const { group } of shards) group.campaign();
     await this.#until(({ group }) => group.state === 'leading');
+    if (this.#foundations.keys.state.clusterId && !this.#isControlHalted) {
+      await this.#operations.registerWriter();
+    }
   }
 
-  /** From here on this process may seal; a new node is sealed before anyone can write to it. */
+  /** From here on this process may seal; what is new is sealed before anyone can write to it. */
   async #prepareSealing(): Promise<void> {
-    const { config, keys, log } = this.#foundations;
-    if (this.#shard(CONTROL_SHARD).group.state === 'halted') {
+    const { config, keys, log, shards } = this.#foundations;
+    if (this.#isControlHalted) {
       log.error('the control shard has halted: nothing can be written until it is restored');
       return;
     }
-    if (keys.state.clusterId) await this.#operations.registerWriter();
     // A cutover that was under way when the node went down goes on.
     this.#coordinator.consider();
-    if (config.encryption === 'on') {
-      await this.#operations.enableEncryption();
-      await this.#until(({ group }) => group.wrap.kind === 'sealed');
-    }
+    if (config.encryption === 'on') await this.#sealed();
     if (keys.state.clusterId) keys.refreshRowSeal();
-    for (const { kv } of this.#foundations.shards) kv.startCheckpoints();
+    for (const { kv } of shards) kv.startCheckpoints();
+  }
+
+  /** Resolves once every log is sealed. */
+  async #sealed(): Promise<void> {
+    const isSealed = ({ group }: NodeShard): boolean => group.wrap.kind === 'sealed';
+    if (!this.#cluster) await this.#operations.enableEncryption();
+    else await this.#sealedTogether(this.#cluster);
+    await this.#until(isSealed);
+  }
+
+  /**
+   * The node that leads the control shard of a new cluster seals it; the others wait until they
+   * have applied that. A cluster that holds data in the clear is left as it is.
+   */
+  async #sealedTogether(cluster: Cluster): Promise<void> {
+    const { keys, log } = this.#foundations;
+    while (!keys.state.cutoverIndex.has(CONTROL_SHARD)) {
+      if (this.#stopping) throw stoppedWhileStarting();
+      if (!keys.state.clusterId) this.#checkHoldsNoData();
+      if (cluster.leadsControl) {
+        await this.#operations.enableEncryption().catch((error: unknown) => {
+          log.warn({ code: codeOf(error) }, 'the new cluster is not sealed yet');
+        });
+      }
+      await new Promise((resolve) => setTimeout(resolve, SEAL_POLL_MS));
+    }
+  }
+
+  get #isControlHalted(): boolean {
+    return this.#shard(CONTROL_SHARD).group.state === 'halted';
   }
 
   async #listen(): Promise<void> {
@@ -285,7 +396,7 @@ export class Node implements AdminOperations {
       ? await readToken(tokenPath)
       : await readOrMakeToken(directory.adminTokenPath);
     const redis = redisServer(redisOptionsOf(config), {
-      keyspace: keyspaceOf(shards),
+      keyspace: keyspaceOf(shards, this.#cluster?.view),
       infoSection: () => infoSection(this.status()),
       report: ({ level, message, error }) => log[level]({ err: error }, message),
     });
@@ -293,16 +404,24 @@ export class Node implements AdminOperations {
     this.#teardown.add(() => redis.close());
     const admin = await adminServer(config.admin, {
       operations: this,
+      ...(this.#cluster && { forward: (call) => this.#inCluster().forward(call) }),
       token,
       onInternalError: (error) => log.error({ err: error }, 'an admin call failed'),
     });
     this.#teardown.add(() => admin.close());
     this.#redis = redis;
     this.#adminPort = admin.port;
+    this.#cluster?.serveClients(redis.port);
+  }
+
+  #reportReady(): void {
+    const { log, shards } = this.#foundations;
     const { encryption } = this.status();
+    const ports = { redis: this.redisPort, admin: this.adminPort };
+    const client = this.#cluster ? 'redis-cli -c' : 'redis-cli';
     log.info(
-      { redis: redis.port, admin: admin.port, encryption, shards: shards.length },
-      `ready: redis-cli -p ${redis.port}`,
+      { ...ports, encryption, shards: shards.length },
+      `ready: ${client} -p ${this.redisPort}`,
     );
   }
 
@@ -321,6 +440,7 @@ export class Node implements AdminOperations {
   async #until(reached: (shard: NodeShard) => boolean): Promise<void> {
     const { shards } = this.#foundations;
     while (!shards.every((shard) => shard.group.state === 'halted' || reached(shard))) {
+      if (this.#stopping) throw stoppedWhileStarting();
       await new Promise((resolve) => setTimeout(resolve, LEADERSHIP_POLL_MS));
     }
   }
@@ -329,6 +449,7 @@ export class Node implements AdminOperations {
     const { log } = this.#foundations;
     log.info('stopping');
     try {
+      await this.#cluster?.leave();
       await this.#teardown.run();
       log.info('stopped');
     } catch (error) {
@@ -337,6 +458,14 @@ export class Node implements AdminOperations {
     } finally {
       this.#stopped.resolve();
     }
+  }
+
+  #inCluster(): Cluster {
+    if (this.#cluster) return this.#cluster;
+    throw new RaftsealError(
+      'RAFTSEAL_NODE_NOT_FOUND',
+      'this node is alone and has no members to change: start it with --etcd to be of a cluster',
+    );
   }
 
   #shard(shardId: number): NodeShard {
@@ -351,6 +480,10 @@ function noDataDirectory(path: string): RaftsealError {
     'RAFTSEAL_NODE_DATA_DIR',
     `expected the data directory of a node at ${path}, found none: --data says where it is`,
   );
+}
+
+function stoppedWhileStarting(): RaftsealError {
+  return new RaftsealError('RAFTSEAL_NODE_NOT_READY', 'the node was stopped while it was starting');
 }
 
 /** Entries that the store has seen are gone: the log was deleted, or is an older copy. */

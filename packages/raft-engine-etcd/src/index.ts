@@ -3,6 +3,7 @@
  * leaders elected under a lease, appends fenced by etcd itself, and documents beside the logs.
  * @packageDocumentation
  */
+export { readEtcdDocuments } from './document-reading.ts';
 export type { Change, Condition, Document, EtcdDocuments } from './documents.ts';
 export { encodeEntry } from './entry-codec.ts';
 export { type EtcdLog, type EtcdLogStatus, type EtcdSession, openEtcdLog } from './etcd-log.ts';

@@ -36,6 +36,25 @@ export interface KeyStatus {
   readonly seals: string;
 }
 
+export interface MemberStatus {
+  readonly nodeId: string;
+  readonly role: 'voter' | 'learner';
+  readonly isSelf: boolean;
+  readonly isAlive: boolean;
+  /** `host:port`; null while the node takes no clients, or is out of reach. */
+  readonly redis: string | null;
+  readonly peer: string | null;
+  /** Ids of the shards it leads. */
+  readonly leads: readonly number[];
+}
+
+export interface ClusterStatus {
+  readonly name: string;
+  /** Size of etcd's database. */
+  readonly etcdBytes: number;
+  readonly members: readonly MemberStatus[];
+}
+
 export interface NodeStatus {
   readonly nodeId: string;
   readonly version: string;
@@ -49,6 +68,14 @@ export interface NodeStatus {
   readonly clients: number;
   readonly shards: readonly ShardStatus[];
   readonly keys: readonly KeyStatus[];
+  /** Null on a node that is alone. */
+  readonly cluster: ClusterStatus | null;
+}
+
+/** Equal on two nodes that have applied the same entries of a shard, whatever their disks hold. */
+export interface ShardDigest {
+  readonly index: string;
+  readonly digest: string;
 }
 
 export interface AdminOperations {
@@ -59,6 +86,13 @@ export interface AdminOperations {
   rotate(purpose: KeyPurpose): Promise<number>;
   inspectLog(request: LogRequest): Promise<readonly LogEntrySummary[]>;
   verify(): Promise<VerifyReport>;
+  /** By shard id. */
+  digest(): Promise<Readonly<Record<number, ShardDigest>>>;
+  /** Makes a learner a voter. */
+  promoteMember(nodeId: string): Promise<void>;
+  removeMember(nodeId: string): Promise<void>;
+  /** Wishes for a node to lead a shard; `null` takes the wish back. */
+  preferLeader(shardId: number, nodeId: string | null): Promise<void>;
   /** Prometheus text format. */
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
 }

@@ -11,6 +11,10 @@
  * | POST /v1/keys/rotate | makes a new DEK; body `{"purpose": "raft"}` or `"storage"` |
  * | GET /v1/log?shard=&from=&limit= | entries of a log, without their content |
  * | POST /v1/verify | walks log, store and files |
+ * | GET /v1/digest | index and digest of each shard, equal on replicas that are as far |
+ * | POST /v1/members/promote | makes a learner a voter; body `{"nodeId": "node-..."}` |
+ * | POST /v1/members/remove | removes a member for good; same body |
+ * | POST /v1/shards/prefer | who should lead a shard; body `{"shard": 3, "nodeId": "node-..."}`, or null |
  */
 import { type KeyPurpose, RaftsealError } from '@raftseal/interface';
 import { Hono, type MiddlewareHandler } from 'hono';
@@ -18,6 +22,7 @@ import type { TlsListenerConfig } from '../config.ts';
 import { type HttpListener, openHttpListener } from '../http-listener.ts';
 import { badRequest, boundedBody, errorReplyOf, jsonBody, textBody } from '../http-replies.ts';
 import { openListenerTls } from '../tls-files.ts';
+import type { AdminCall } from './call.ts';
 import type { AdminOperations } from './operations.ts';
 import { bearsToken } from './token.ts';
 
@@ -32,14 +37,6 @@ export interface AdminRoutesParts {
    * node answers it. Without it this node answers them all.
    */
   readonly forward?: (call: AdminCall) => Promise<Response | undefined>;
-}
-
-/** A call to the admin API, as it came. */
-export interface AdminCall {
-  readonly method: string;
-  /** With the query, such as `/v1/keys/rotate`. */
-  readonly path: string;
-  readonly body: string;
 }
 
 export interface AdminAppParts extends AdminRoutesParts {
@@ -115,6 +112,22 @@ export function adminRoutes({ operations, forward }: AdminRoutesParts): Hono {
   });
   app.get('/v1/log', async (c) => c.json(await operations.inspectLog(logRequestOf(c.req.query()))));
   app.post('/v1/verify', async (c) => c.json(await operations.verify()));
+  app.get('/v1/digest', async (c) => c.json(await operations.digest()));
+  app.post('/v1/members/promote', atLeader, async (c) => {
+    await operations.promoteMember(nodeIdOf(await jsonBody(c.req)));
+    return c.json(operations.status());
+  });
+  app.post('/v1/members/remove', atLeader, async (c) => {
+    await operations.removeMember(nodeIdOf(await jsonBody(c.req)));
+    return c.json(operations.status());
+  });
+  app.post('/v1/shards/prefer', async (c) => {
+    const body = await jsonBody(c.req);
+    const { shard, nodeId } = body;
+    if (!Number.isSafeInteger(shard)) throw badRequest('expected "shard" to be a shard id');
+    await operations.preferLeader(Number(shard), nodeId === null ? null : nodeIdOf(body));
+    return c.json(operations.status());
+  });
   return app;
 }
 
@@ -124,6 +137,11 @@ function wavesOf({ waves }: Record<string, unknown>): readonly (readonly number[
     Array.isArray(wave) && wave.every((shardId) => Number.isSafeInteger(shardId));
   if (Array.isArray(waves) && waves.every(isWave)) return waves;
   throw badRequest('expected "waves" as lists of shard ids, such as [[1], [2, 3]]');
+}
+
+function nodeIdOf({ nodeId }: Record<string, unknown>): string {
+  if (typeof nodeId === 'string' && /^[\w.-]{1,200}$/.test(nodeId)) return nodeId;
+  throw badRequest('expected "nodeId" to be the id of a node, such as node-0123456789abcdef');
 }
 
 function purposeOf({ purpose }: Record<string, unknown>): KeyPurpose {

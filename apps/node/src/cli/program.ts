@@ -4,7 +4,10 @@ import { version } from '../version.ts';
 import { encryptionCommand } from './encryption-command.ts';
 import { kekCommand } from './kek-command.ts';
 import { logCommand } from './log-command.ts';
+import { memberCommand } from './member-command.ts';
+import { resyncSidecarCommand } from './resync-sidecar-command.ts';
 import { rotateDekCommand } from './rotate-dek-command.ts';
+import { shardCommand } from './shard-command.ts';
 import { sidecarCommand } from './sidecar-command.ts';
 import { startCommand } from './start-command.ts';
 import { statusCommand } from './status-command.ts';
@@ -20,7 +23,10 @@ export function program(): Command {
     .addCommand(rotateDekCommand())
     .addCommand(logCommand())
     .addCommand(verifyCommand())
+    .addCommand(memberCommand())
+    .addCommand(shardCommand())
     .addCommand(sidecarCommand())
+    .addCommand(resyncSidecarCommand())
     .addCommand(kekCommand());
   throwInsteadOfExit(root);
   return root;

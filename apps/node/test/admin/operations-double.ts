@@ -1,6 +1,11 @@
 /** Admin operations that note what they are asked for, and answer what a test gives them. */
 import type { KeyPurpose } from '@raftseal/interface';
-import type { AdminOperations, LogRequest, NodeStatus } from '../../src/admin/operations.ts';
+import type {
+  AdminOperations,
+  LogRequest,
+  NodeStatus,
+  ShardDigest,
+} from '../../src/admin/operations.ts';
 import type { LogEntrySummary } from '../../src/verify/log-walk.ts';
 import type { VerifyReport } from '../../src/verify/report.ts';
 
@@ -70,6 +75,7 @@ export const someStatus: NodeStatus = {
       seals: '0',
     },
   ],
+  cluster: null,
 };
 
 export const someReport: VerifyReport = {
@@ -121,6 +127,23 @@ export class OperationsDouble implements AdminOperations {
   async verify(): Promise<VerifyReport> {
     this.#note('verify');
     return this.report;
+  }
+
+  async digest(): Promise<Readonly<Record<number, ShardDigest>>> {
+    this.#note('digest');
+    return { 0: { index: '7', digest: 'ab'.repeat(32) } };
+  }
+
+  async promoteMember(nodeId: string): Promise<void> {
+    this.#note('promoteMember', nodeId);
+  }
+
+  async removeMember(nodeId: string): Promise<void> {
+    this.#note('removeMember', nodeId);
+  }
+
+  async preferLeader(shardId: number, nodeId: string | null): Promise<void> {
+    this.#note('preferLeader', shardId, nodeId);
   }
 
   async metrics(): Promise<{ readonly contentType: string; readonly text: string }> {

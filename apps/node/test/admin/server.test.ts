@@ -19,12 +19,19 @@ const decisions: Readonly<Record<string, 'anybody' | 'token'>> = {
   'POST /v1/keys/rotate': 'token',
   'GET /v1/log': 'token',
   'POST /v1/verify': 'token',
+  'GET /v1/digest': 'token',
+  'POST /v1/members/promote': 'token',
+  'POST /v1/members/remove': 'token',
+  'POST /v1/shards/prefer': 'token',
 };
 
 /** A body that each call takes. */
 const bodies: Readonly<Record<string, string>> = {
   'POST /v1/encryption/enable': '{"waves":[[1],[2,3]]}',
   'POST /v1/keys/rotate': '{"purpose":"raft"}',
+  'POST /v1/members/promote': '{"nodeId":"node-1"}',
+  'POST /v1/members/remove': '{"nodeId":"node-1"}',
+  'POST /v1/shards/prefer': '{"shard":3,"nodeId":"node-1"}',
 };
 
 function newApp() {

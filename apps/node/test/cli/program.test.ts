@@ -10,6 +10,11 @@ function commandLines(command: Command, words: readonly string[] = []): (readonl
   return command.commands.flatMap((sub) => commandLines(sub, [...words, sub.name()]));
 }
 
+const requiredOptions: Readonly<Record<string, readonly string[]>> = {
+  'rotate-dek': ['--purpose', 'raft'],
+  'resync-sidecar': ['--kek', 'env:KEK'],
+};
+
 const lines = commandLines(program()).map((words) => words.join(' '));
 
 describe('the command line', () => {
@@ -22,14 +27,19 @@ describe('the command line', () => {
         'rotate-dek',
         'log inspect',
         'verify',
+        'member list',
+        'member promote',
+        'member remove',
+        'shard prefer',
         'sidecar inspect',
+        'resync-sidecar',
         'kek create',
       ]),
     );
   });
 
   it.each(lines)('%s refuses an option it does not know with exit status 2', async (line) => {
-    const required = line === 'rotate-dek' ? ['--purpose', 'raft'] : [];
+    const required = requiredOptions[line] ?? [];
     const end = await runCommand([...line.split(' '), ...required, '--no-such-option']);
     expect(end.exitCode).toBe(2);
     expect(end.stderr).toContain("unknown option '--no-such-option'");

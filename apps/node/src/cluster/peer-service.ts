@@ -1,0 +1,127 @@
+/** What this node does for the others of its cluster when they call. */
+import { CONTROL_SHARD, RaftsealError } from '@raftseal/interface';
+import { FORMAT_VERSION } from '../data-directory.ts';
+import type { KeyOperations } from '../key-operations.ts';
+import type { NodeKeys } from '../node-keys.ts';
+import type { NodeShard } from '../node-shard.ts';
+import type {
+  CapabilityChallenge,
+  CapabilityProof,
+  JoinReply,
+  JoinRequest,
+  PeerIdentity,
+  PeerOperations,
+  PeerSnapshot,
+  RegistrationRequest,
+} from '../peer/operations.ts';
+import { version } from '../version.ts';
+import { checkCapability, proveCapability } from './capability.ts';
+import type { ClusterView } from './cluster-view.ts';
+import type { ControlChannel } from './control-channel.ts';
+import { type Membership, otherShardCount } from './membership.ts';
+import type { SnapshotExchange } from './snapshot-exchange.ts';
+
+export interface PeerServiceParts {
+  readonly keys: NodeKeys;
+  readonly shards: readonly NodeShard[];
+  readonly operations: KeyOperations;
+  readonly membership: Membership;
+  readonly view: ClusterView;
+  readonly control: ControlChannel;
+  readonly snapshots: SnapshotExchange;
+  /** Puts a challenge to the node that is reached at an address. */
+  readonly challenge: (
+    address: JoinRequest['peer'],
+    challenge: CapabilityChallenge,
+  ) => Promise<CapabilityProof>;
+}
+
+export class PeerService implements PeerOperations {
+  readonly #parts: PeerServiceParts;
+
+  constructor(parts: PeerServiceParts) {
+    this.#parts = parts;
+  }
+
+  identity(): PeerIdentity {
+    const { keys, shards } = this.#parts;
+    const { clusterId } = keys.state;
+    return {
+      nodeId: keys.nodeId,
+      formatVersion: FORMAT_VERSION,
+      release: version,
+      clusterId: clusterId ? Buffer.from(clusterId).toString('hex') : null,
+      shardCount: shards.length,
+    };
+  }
+
+  /**
+   * Takes a node in. Its KEK is tried first: what it cannot open it could neither follow nor lead.
+   * The question goes to the address that the node gives, so a wrong one is noticed too.
+   */
+  join({ identity, role, peer }: JoinRequest): Promise<JoinReply> {
+    const { control, operations, keys, membership, view } = this.#parts;
+    control.checkLeads();
+    this.#checkIdentity(identity);
+    return operations.exclusively(async () => {
+      const { nodeId } = identity;
+      const { kek } = keys;
+      if (kek) {
+        await checkCapability(nodeId, kek, (challenge) => this.#parts.challenge(peer, challenge));
+      }
+      await membership.admit(nodeId, role, this.#controlTerm());
+      const { clusterId } = this.identity();
+      const members = [...new Set([...view.members.keys(), nodeId])];
+      return { clusterId, shardCount: this.#parts.shards.length, members };
+    });
+  }
+
+  async recordRegistration(request: RegistrationRequest): Promise<void> {
+    const { control, operations, membership } = this.#parts;
+    control.checkLeads();
+    if ((await membership.roleOf(request.nodeId)) === undefined) {
+      throw new RaftsealError(
+        'RAFTSEAL_NODE_UNKNOWN_MEMBER',
+        `${request.nodeId} is no member of the cluster and may not seal: it has to join first`,
+      );
+    }
+    await operations.recordRegistration(request);
+  }
+
+  proveCapability(challenge: CapabilityChallenge): Promise<CapabilityProof> {
+    return proveCapability(this.#parts.keys, challenge);
+  }
+
+  async keyState(): Promise<Uint8Array> {
+    return this.#parts.snapshots.keyState();
+  }
+
+  snapshot(shardId: number): Promise<PeerSnapshot> {
+    return this.#parts.snapshots.offer(shardId);
+  }
+
+  #checkIdentity({ nodeId, formatVersion, clusterId, shardCount }: PeerIdentity): void {
+    const own = this.identity();
+    if (formatVersion !== own.formatVersion) {
+      throw new RaftsealError(
+        'RAFTSEAL_NODE_CLUSTER_FORMAT',
+        `${nodeId} is of format ${formatVersion} and the cluster of ${own.formatVersion}: start it ` +
+          'with the release that the other nodes run',
+      );
+    }
+    if (clusterId !== null && clusterId !== own.clusterId) {
+      throw new RaftsealError(
+        'RAFTSEAL_NODE_FOREIGN_CLUSTER',
+        `${nodeId} has the keys of another cluster: start it on a new data directory`,
+      );
+    }
+    if (shardCount !== own.shardCount) throw otherShardCount(own.shardCount, shardCount);
+  }
+
+  #controlTerm(): bigint {
+    const term = this.#parts.shards[CONTROL_SHARD]?.group.term;
+    if (term !== undefined) return term;
+    this.#parts.control.checkLeads();
+    throw new Error('whoever leads has a term');
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * What a live node tells the others, in a document that ends with its lease: where it is reached,
+ * and how far the store of each shard has come. JSON, read with checks: a document that does not
+ * have the form is of a release that this one does not know, and its node counts as not in reach.
+ */
+import type { Address } from '../config.ts';
+
+export interface Presence {
+  /** Undefined while the node takes no clients yet. */
+  readonly redis: Address | undefined;
+  /** Undefined while the node takes no calls of others yet. */
+  readonly peer: Address | undefined;
+  /** By shard: what the node has applied. */
+  readonly appliedIndexes: readonly bigint[];
+  /** By shard: what its store has made durable. */
+  readonly durableIndexes: readonly bigint[];
+}
+
+export function encodePresence(presence: Presence): Buffer {
+  const document = {
+    redis: presence.redis ?? null,
+    peer: presence.peer ?? null,
+    appliedIndexes: presence.appliedIndexes.map(String),
+    durableIndexes: presence.durableIndexes.map(String),
+  };
+  return Buffer.from(JSON.stringify(document));
+}
+
+export function decodePresence(bytes: Uint8Array): Presence | undefined {
+  const value = parsed(bytes);
+  if (value === undefined) return undefined;
+  const { redis, peer, appliedIndexes, durableIndexes } = value;
+  if (!isAddressOrNull(redis) || !isAddressOrNull(peer)) return undefined;
+  if (!areIndexes(appliedIndexes) || !areIndexes(durableIndexes)) return undefined;
+  return {
+    redis: redis ?? undefined,
+    peer: peer ?? undefined,
+    appliedIndexes: appliedIndexes.map(BigInt),
+    durableIndexes: durableIndexes.map(BigInt),
+  };
+}
+
+/** The JSON object that a document holds, if it does. */
+export function parsed(bytes: Uint8Array): Readonly<Record<string, unknown>> | undefined {
+  try {
+    const value: unknown = JSON.parse(Buffer.from(bytes).toString('utf8'));
+    if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+    return value as Record<string, unknown>;
+  } catch {
+    return undefined;
+  }
+}
+
+function isAddressOrNull(value: unknown): value is Address | null {
+  if (value === null) return true;
+  if (typeof value !== 'object') return false;
+  const { host, port } = value as Record<string, unknown>;
+  if (typeof host !== 'string' || host.length === 0 || host.length > 253) return false;
+  return Number.isInteger(port) && Number(port) > 0 && Number(port) <= 65_535;
+}
+
+function areIndexes(value: unknown): value is readonly string[] {
+  const isIndex = (each: unknown): boolean => typeof each === 'string' && /^\d{1,19}$/.test(each);
+  return Array.isArray(value) && value.every(isIndex);
+}

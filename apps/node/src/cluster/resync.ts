@@ -1,0 +1,125 @@
+/**
+ * Rebuilds the sidecar of a stopped node from what another node of its cluster has. The sidecar is a
+ * cache of what the logs say, but for one thing: the nonce epochs that this node has used. Those it
+ * takes from the registrations, its own and the other node's; the next process claims one above.
+ */
+import { join } from 'node:path';
+import { openReplicatedKeyState, type ReplicatedKeyState, resyncKeyState } from '@raftseal/applier';
+import {
+  assert,
+  codeOf,
+  type KekProvider,
+  type KeyState,
+  RaftsealError,
+} from '@raftseal/interface';
+import { readEtcdDocuments } from '@raftseal/raft-engine-etcd';
+import { deriveMacKey, SidecarFile } from '@raftseal/sidecar';
+import type { Logger } from 'pino';
+import type { ClusterConfig, NodeConfig } from '../config.ts';
+import { type DataDirectory, openDataDirectory } from '../data-directory.ts';
+import { kekFromUri } from '../kek-from-uri.ts';
+import { readKeyStateFile, unwrapUnder } from '../key-state-file.ts';
+import { peerUrl } from '../peer/access.ts';
+import { Teardown } from '../teardown.ts';
+import { openWriterRegistry } from '../writer-registry-store.ts';
+import { type ClusterAccess, openClusterAccess } from './cluster-access.ts';
+import { NODES } from './cluster-record.ts';
+import { decodePresence } from './presence.ts';
+
+export interface ResyncConfig extends Required<Pick<NodeConfig, 'dataPath' | 'kekUri'>> {
+  readonly kekUri: string;
+  readonly cluster: ClusterConfig;
+}
+
+/**
+ * @throws RAFTSEAL_APPLIER_RESYNC_NOT_NEEDED, RAFTSEAL_NODE_PEER_UNAVAILABLE, RAFTSEAL_KEK_MISMATCH,
+ *   RAFTSEAL_NODE_DATA_DIR_LOCKED while the node runs, and what else keeps a node from starting
+ */
+export async function resyncSidecar(config: ResyncConfig, log: Logger): Promise<void> {
+  const teardown = new Teardown();
+  try {
+    await resync(config, log, teardown);
+  } finally {
+    await teardown.run();
+  }
+}
+
+async function resync(config: ResyncConfig, log: Logger, teardown: Teardown): Promise<void> {
+  const directory = await openDataDirectory({ path: config.dataPath, logPlace: 'etcd' });
+  teardown.add(() => directory.release());
+  const kek = await kekFromUri(config.kekUri);
+  teardown.add(() => kek.close());
+  const access = await openClusterAccess(config.cluster, log);
+  teardown.add(() => access.close());
+  const replicated = await fetchKeyState({ directory, kek, access, config: config.cluster, log });
+  const registry = openWriterRegistry(join(directory.keysPath, 'writers'));
+  teardown.add(() => registry.close());
+  const sidecar = await intactState(directory, kek);
+  const { nodeId } = directory;
+  const { state, rows } = resyncKeyState({ nodeId, replicated, registry, sidecar });
+  // The rows first: a sidecar that knows a writer without a row is refused as a sign of a lost registry.
+  await registry.put(rows);
+  await writeSidecar(directory, kek, state);
+}
+
+async function fetchKeyState(parts: {
+  readonly directory: DataDirectory;
+  readonly kek: KekProvider;
+  readonly access: ClusterAccess;
+  readonly config: ClusterConfig;
+  readonly log: Logger;
+}): Promise<ReplicatedKeyState> {
+  const { directory, kek, access, config, log } = parts;
+  const documents = await readEtcdDocuments(access.etcd, config.etcd.prefix, NODES);
+  for (const { name, value } of documents) {
+    const nodeId = name.slice(NODES.length);
+    const address = decodePresence(value)?.peer;
+    if (address === undefined || nodeId === directory.nodeId) continue;
+    try {
+      const bytes = await access.client.keyState(peerUrl(access.peers, address));
+      if (bytes.length > 0) return await openReplicatedKeyState(bytes, unwrapUnder(kek));
+    } catch (error) {
+      if (codeOf(error) !== 'RAFTSEAL_NODE_PEER_UNAVAILABLE') throw error;
+      log.warn({ nodeId }, 'a node does not answer');
+    }
+  }
+  throw new RaftsealError(
+    'RAFTSEAL_NODE_PEER_UNAVAILABLE',
+    'no other node of the cluster that has keys is in reach: start one, then run this again',
+  );
+}
+
+/** Undefined for a sidecar that is missing or damaged: then the other node's word counts. */
+async function intactState(
+  { nodeId, keysPath }: DataDirectory,
+  kek: KekProvider,
+): Promise<KeyState | undefined> {
+  try {
+    const request = { nodeId, directory: keysPath, encryption: 'on', kek } as const;
+    const { state } = await readKeyStateFile(request);
+    return state.clusterId ? state : undefined;
+  } catch (error) {
+    if (codeOf(error)?.startsWith('RAFTSEAL_SIDECAR_')) return undefined;
+    throw error;
+  }
+}
+
+async function writeSidecar(
+  { keysPath }: DataDirectory,
+  kek: KekProvider,
+  state: KeyState,
+): Promise<void> {
+  const { clusterId } = state;
+  const dekId = state.activeDekId.index;
+  const key = state.keys.get(dekId);
+  assert(clusterId && key, 'a key state that was opened has an index DEK');
+  const dek = await unwrapUnder(kek)(key, { clusterId, dekId, purpose: 'index' });
+  try {
+    await new SidecarFile({ directory: keysPath }).write(state, {
+      dekId,
+      macKey: deriveMacKey(dek),
+    });
+  } finally {
+    dek.fill(0);
+  }
+}
