@@ -78,10 +78,12 @@ export function decodeSnapshotHeader(bytes: Buffer): SnapshotHeader {
   };
 }
 
-export function encodeFrameHeader(kind: number, length: number): Buffer {
-  const bytes = Buffer.allocUnsafe(FRAME_HEADER_BYTES);
+/** The header of a frame, and what its body of `length` bytes begins with. */
+export function encodeFrameStart(kind: number, first: Buffer, length: number): Buffer {
+  const bytes = Buffer.allocUnsafe(FRAME_HEADER_BYTES + first.length);
   bytes[0] = kind;
   bytes.writeUInt32BE(length, 1);
+  first.copy(bytes, FRAME_HEADER_BYTES);
   return bytes;
 }
 

@@ -89,7 +89,7 @@ export class SnapshotReceiver {
     this.#checkHeader(header);
     const metaRow = this.#metaRowOf(await this.#nextFrame());
     const meta = this.#checkMeta(metaRow, header);
-    await this.#finish(await this.#receiveRows(), meta);
+    await this.#finish(await this.#receiveRows(meta), meta);
     putMetaRow(this.#batch, metaRow);
     const connection = await this.#commit();
     assert(
@@ -134,11 +134,14 @@ export class SnapshotReceiver {
   }
 
   /** @returns the end */
-  async #receiveRows(): Promise<SnapshotFrame> {
+  async #receiveRows(meta: StoreMeta): Promise<SnapshotFrame> {
     const pace = new Pace();
     for (;;) {
       const frame = this.#parts.reader.frame() ?? (await this.#nextFrame());
       if (frame.kind === FRAME_END) return frame;
+      if (frame.kind === FRAME_ROW_SEALED && meta.name === 'clear') {
+        throw snapshotInvalid('it has sealed rows, and its meta row is in the clear');
+      }
       this.#put(frame);
       if (this.#batchedBytes >= COMMIT_BYTES) await this.#commit();
       if (pace.due) await pace.rest();

@@ -11,7 +11,7 @@ import { pagesOf } from './row-source.ts';
 import {
   DIGEST_BYTES,
   encodeCounts,
-  encodeFrameHeader,
+  encodeFrameStart,
   encodeSnapshotHeader,
   FRAME_END,
   FRAME_META_CLEAR,
@@ -25,6 +25,7 @@ import { findMetaRow, type MetaRow } from './store-meta.ts';
 import { CLEAR_ROWS_TABLE, SEALED_ROWS_TABLE } from './tables.ts';
 
 const CHUNK_BYTES = 1 << 16;
+const NOTHING = Buffer.alloc(0);
 
 /** The state of a shard as of one index. */
 export interface KvSnapshot {
@@ -62,7 +63,7 @@ class ChunkFlow {
   #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
   #used = 0;
 
-  /** Yields each chunk that is full. */
+  /** @returns the chunks that are full with it. */
   *add(bytes: Buffer): Generator<Buffer> {
     for (let from = 0; from < bytes.length; ) {
       const copied = bytes.copy(this.#chunk, this.#used, from);
@@ -70,6 +71,13 @@ class ChunkFlow {
       from += copied;
       if (this.#used === CHUNK_BYTES) yield this.#next();
     }
+  }
+
+  /** Adds bytes where they fill no chunk. */
+  tryAdd(bytes: Buffer): boolean {
+    if (this.#used + bytes.length >= CHUNK_BYTES) return false;
+    this.#used += bytes.copy(this.#chunk, this.#used);
+    return true;
   }
 
   /** The rest, and the digest of everything. */
@@ -123,14 +131,14 @@ export class StoreSnapshot implements KvSnapshot {
     const meta = findMetaRow(view);
     assert(meta !== undefined, 'a snapshot is taken of a store with a meta row');
     const metaKind = meta.name === 'sealed' ? FRAME_META_SEALED : FRAME_META_CLEAR;
-    yield* flow.add(encodeFrameHeader(metaKind, meta.row.length));
+    yield* flow.add(encodeFrameStart(metaKind, NOTHING, meta.row.length));
     yield* flow.add(meta.row);
     for (const [table, kind] of rowTables) {
       for (const page of pagesOf(view, table)) {
         for (const { key, value } of page) {
-          yield* flow.add(encodeFrameHeader(kind, key.length + value.length));
-          yield* flow.add(key);
-          yield* flow.add(value);
+          const start = encodeFrameStart(kind, key, key.length + value.length);
+          if (!flow.tryAdd(start)) yield* flow.add(start);
+          if (!flow.tryAdd(value)) yield* flow.add(value);
           if (pace.due) await pace.rest();
         }
       }
@@ -144,7 +152,7 @@ export class StoreSnapshot implements KvSnapshot {
       clear: BigInt(view.count(CLEAR_ROWS_TABLE)),
       sealed: BigInt(view.count(SEALED_ROWS_TABLE)),
     });
-    yield* flow.add(encodeFrameHeader(FRAME_END, counts.length + DIGEST_BYTES));
+    yield* flow.add(encodeFrameStart(FRAME_END, NOTHING, counts.length + DIGEST_BYTES));
     yield* flow.add(counts);
     const { rest, digest } = flow.finish();
     yield rest;
@@ -152,7 +160,7 @@ export class StoreSnapshot implements KvSnapshot {
     if (meta.name === 'clear') return;
     assert(seal !== 'cleartext', 'a store with a sealed meta row has a seal');
     const envelope = sealDigest(seal, shardId, digest);
-    yield encodeFrameHeader(FRAME_SEAL, envelope.length);
+    yield encodeFrameStart(FRAME_SEAL, NOTHING, envelope.length);
     yield envelope;
   }
 }

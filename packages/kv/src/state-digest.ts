@@ -7,18 +7,10 @@
  * result is the SHA-256 of `rows u64 | sum(32)`. It tells replicas that have diverged; it does not
  * withstand somebody who chooses rows so that their sum stays.
  */
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { RowSeal } from '@raftseal/interface';
 import { cleartextFormat } from './lmdb-store.ts';
 import { Pace } from './pace.ts';
-import {
-  encodeContent,
-  encodeHeader,
-  KEY_ROW_FLAGS,
-  type KeyRecord,
-  ROW_HEADER_BYTES,
-  Scratch,
-} from './row-codec.ts';
 import type { RowSource } from './row-source.ts';
 import { RowTable } from './row-table.ts';
 import { sealedFormat } from './sealed-store.ts';
@@ -40,16 +32,10 @@ export interface KvDigest {
 
 class DigestSum {
   readonly #lanes = new Uint32Array(LANES);
-  readonly #scratch = new Scratch();
-  readonly #header = Buffer.alloc(ROW_HEADER_BYTES);
   #rows = 0n;
 
-  add({ key, value, version, expireAtMs }: KeyRecord): void {
-    encodeHeader(this.#header, KEY_ROW_FLAGS, expireAtMs);
-    const digest = createHash('sha256')
-      .update(this.#header.subarray(1))
-      .update(encodeContent(key, value, version, this.#scratch))
-      .digest();
+  add(content: Buffer): void {
+    const digest = hash('sha256', content, 'buffer');
     for (let lane = 0; lane < LANES; lane++) {
       this.#lanes[lane] = (this.#lanes[lane] ?? 0) + digest.readUInt32BE(4 * lane);
     }
@@ -62,7 +48,7 @@ class DigestSum {
     this.#lanes.forEach((sum, lane) => {
       bytes.writeUInt32BE(sum, 8 + 4 * lane);
     });
-    return createHash('sha256').update(bytes).digest('hex');
+    return hash('sha256', bytes, 'hex');
   }
 }
 
@@ -83,8 +69,8 @@ export async function digestOf(
     );
   }
   for (const table of tables) {
-    for (const record of table.records()) {
-      sum.add(record);
+    for (const content of table.contents()) {
+      sum.add(content);
       if (pace.due) await pace.rest();
     }
   }

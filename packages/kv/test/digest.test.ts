@@ -23,7 +23,7 @@ async function digestOf(...lines: string[]): Promise<string> {
 }
 
 describe('the digest of a state', () => {
-  it('invariant 9: is the same on every replica, however its rows came to its disk', async () => {
+  it('invariant 9, HAZARD SENV-22: is the same on every replica, though their disks differ', async () => {
     const replicas = [
       await openShard({ seal: 'cleartext' }),
       await openShard({ seal: rowSeal(1, 1), dirtyBytesMax: 20_000, cacheBytesMax: 5_000 }),

@@ -62,6 +62,13 @@ it('the README example: apply, read, watch, seal', async () => {
   shard.sealRows(seal);
   const durableIndex = await shard.flush(); // 3n
   const { rowsSealed, rowsCleartext, cleartextLeft } = shard.statistics(); // 2, 0, false
+
+  // Another replica: it takes what this one has, and then its log from the next index on.
+  const replica = await KvStateMachine.open({ directory: `${directory}-2`, shardId: 0, seal });
+  const snapshot = await shard.snapshot();
+  await replica.install(snapshot.chunks(), snapshot);
+  const [ours, theirs] = [await shard.digest(), await replica.digest()]; // the same
+  await replica.close();
   await shard.close();
 
   expect(replies).toEqual([
@@ -78,5 +85,8 @@ it('the README example: apply, read, watch, seal', async () => {
     rowsCleartext: 0,
     cleartextLeft: false,
   });
+  expect(theirs).toEqual(ours);
+  expect(snapshot.index).toBe(3n);
   await rm(directory, { recursive: true });
+  await rm(`${directory}-2`, { recursive: true });
 });

@@ -174,7 +174,7 @@ describe('an install', () => {
     await first;
   });
 
-  it('passes on what its chunks throw, and goes on with the old state', async () => {
+  it('SNAP-10: passes on what its chunks throw, and goes on with the old state', async () => {
     const to = await openShard({ seal: rowSeal(1, 1) });
     to.line('set a 1');
     const snapshot = await ahead(10);

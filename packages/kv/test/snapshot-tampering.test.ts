@@ -70,7 +70,7 @@ async function expectUnharmed({ to, snapshot }: Case): Promise<void> {
 const refused = 'RAFTSEAL_KV_SNAPSHOT_INVALID';
 
 describe.each([true, false])('a snapshot (sealed: %s)', (sealed) => {
-  it('invariant 7: is refused wherever a bit is flipped in it, and nothing changes', async () => {
+  it('invariant 7, SNAP-14: is refused wherever a bit is flipped in it, and nothing changes', async () => {
     const made = await makeCase(sealed);
     const { bytes } = made.snapshot;
     expect(bytes.length).toBeGreaterThan(200);
@@ -80,7 +80,7 @@ describe.each([true, false])('a snapshot (sealed: %s)', (sealed) => {
     await expectUnharmed(made);
   }, 60_000);
 
-  it('invariant 7: is refused at every length but its own, and nothing changes', async () => {
+  it('invariant 7, SNAP-11: is refused at every length but its own, and nothing changes', async () => {
     const made = await makeCase(sealed);
     const { bytes } = made.snapshot;
     for (let length = 0; length < bytes.length; length++) {
@@ -123,6 +123,7 @@ describe.each([true, false])('a snapshot (sealed: %s)', (sealed) => {
       'installed',
     );
     const other = await makeCase(sealed);
+    const sealedBesideClear = sealed ? { kind: 1, body: meta.body } : meta;
     const flagged = Buffer.from(first.body);
     flagged[32] = 0x80;
     const wrong: Record<string, readonly Frame[]> = {
@@ -133,6 +134,10 @@ describe.each([true, false])('a snapshot (sealed: %s)', (sealed) => {
       'rows not in order': [meta, second, first, third],
       'a row of a kind that goes before': [meta, ...rows, { kind: 3, body: first.body }, first],
       'a kind that is not known': [meta, ...rows, { kind: 0, body: first.body }],
+      'sealed rows under a meta row in the clear': [
+        sealedBesideClear,
+        { kind: 4, body: first.body },
+      ],
       'a row without a header': [meta, { kind: first.kind, body: first.body.subarray(0, 40) }],
       'a row with the flags of a meta row': [meta, { kind: first.kind, body: flagged }],
       'a meta row that is too long': [{ kind: meta.kind, body: Buffer.alloc(2_000) }, ...rows],

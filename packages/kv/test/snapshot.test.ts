@@ -154,7 +154,7 @@ describe('a snapshot of a store that is half sealed', () => {
 });
 
 describe('taking a snapshot', () => {
-  it('shows nothing that is committed after it was taken', async () => {
+  it('SNAP-05: shows nothing that is committed after it was taken', async () => {
     const shard = await openShard({ seal: rowSeal() });
     fill(shard, 5_000);
     await shard.machine.flush();
