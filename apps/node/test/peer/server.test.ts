@@ -40,6 +40,10 @@ const samples: Readonly<Record<string, { readonly path?: string; readonly body?:
   'POST /admin/v1/keys/rotate': { body: { purpose: 'raft' } },
   'GET /admin/v1/log': {},
   'POST /admin/v1/verify': {},
+  'GET /admin/v1/digest': {},
+  'POST /admin/v1/members/promote': { body: { nodeId: 'node-1' } },
+  'POST /admin/v1/members/remove': { body: { nodeId: 'node-1' } },
+  'POST /admin/v1/shards/prefer': { body: { shard: 3, nodeId: null } },
 };
 
 const registered = peerApp({
