@@ -10,9 +10,14 @@ export {
 } from './command-codec.ts';
 export { arityMatches, type CommandSpec, commandKeys, commandTable } from './command-table.ts';
 export { matchesGlob } from './glob.ts';
-export type { KvOptions, KvStatistics, ScanOptions, ScanPage } from './options.ts';
+export type {
+  KvDigest,
+  KvOptions,
+  KvSnapshot,
+  KvStatistics,
+  ScanOptions,
+  ScanPage,
+  SnapshotExpectation,
+} from './options.ts';
 export { SLOT_COUNT, slotOf } from './slot.ts';
-export type { KvSnapshot } from './snapshot.ts';
-export type { SnapshotExpectation } from './snapshot-install.ts';
-export type { KvDigest } from './state-digest.ts';
 export { KvStateMachine } from './state-machine.ts';

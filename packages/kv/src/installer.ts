@@ -9,8 +9,9 @@ import type { Keyspace } from './keyspace.ts';
 import type { LmdbConnection } from './lmdb-connection.ts';
 import type { LmdbEnvironment } from './lmdb-environment.ts';
 import type { LmdbStore } from './lmdb-store.ts';
+import type { SnapshotExpectation } from './options.ts';
 import { sealingOf } from './sealing.ts';
-import { type SnapshotExpectation, SnapshotReceiver } from './snapshot-install.ts';
+import { SnapshotReceiver } from './snapshot-install.ts';
 import { SnapshotReader } from './snapshot-reader.ts';
 import type { StoreMeta } from './store-meta.ts';
 

@@ -59,3 +59,43 @@ export interface KvStatistics {
   readonly lastFlushMs: number;
   readonly lastFlushKeys: number;
 }
+
+/** The state of a shard as of one index. */
+export interface KvSnapshot {
+  readonly index: bigint;
+  /** Of the last data entry at or below `index`; 0 where there was none. */
+  readonly timestampMs: number;
+  readonly rowCount: number;
+
+  /**
+   * The bytes of the snapshot, in chunks that are the consumer's to keep; once. Nothing is read
+   * ahead of the consumer. The end of the iteration, whatever ends it, releases the snapshot.
+   * @throws RAFTSEAL_KV_CLOSED where the shard is closed meanwhile; RAFTSEAL_ENVELOPE_* where the
+   *   end cannot be sealed.
+   */
+  chunks(): AsyncIterable<Buffer>;
+
+  /**
+   * Gives back what the snapshot holds: until then the file of the store uses none of the space
+   * again that it frees, and grows. Idempotent.
+   */
+  release(): void;
+}
+
+/** What a snapshot must be of, as whoever offers it says. */
+export interface SnapshotExpectation {
+  readonly index: bigint;
+  readonly timestampMs: number;
+  /**
+   * Whether a snapshot whose meta row is in the clear is refused: nothing authenticates it. One
+   * with rows of both kinds is authentic. Default: false.
+   */
+  readonly mustBeSealed?: boolean;
+}
+
+/** The digest of the state of a shard at an index. */
+export interface KvDigest {
+  readonly index: bigint;
+  /** 64 hex digits. */
+  readonly digest: string;
+}

@@ -9,6 +9,7 @@
  */
 import { assert, codeOf, type RowSeal } from '@raftseal/interface';
 import type { LmdbConnection } from './lmdb-connection.ts';
+import type { SnapshotExpectation } from './options.ts';
 import { Pace } from './pace.ts';
 import { KEY_ROW_FLAGS } from './row-codec.ts';
 import { expiryHint, INDEX_VALUE, ROW_KEY_BYTES } from './row-table.ts';
@@ -37,17 +38,6 @@ import { CHUNK_BYTES, type Chunk, WriteBatch } from './write-batch.ts';
 /** Bytes of rows that one transaction writes, about: what is in memory at a time. */
 const COMMIT_BYTES = 1 << 24;
 const NO_VALUE = Buffer.alloc(0);
-
-/** What a snapshot must be of, as whoever offers it says. */
-export interface SnapshotExpectation {
-  readonly index: bigint;
-  readonly timestampMs: number;
-  /**
-   * Whether a snapshot whose meta row is in the clear is refused: nothing authenticates it. One
-   * with rows of both kinds is authentic. Default: false.
-   */
-  readonly mustBeSealed?: boolean;
-}
 
 export interface ReceiverParts {
   readonly reader: SnapshotReader;

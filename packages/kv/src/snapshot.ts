@@ -6,6 +6,7 @@
 import { createHash } from 'node:crypto';
 import { assert, type RowSeal } from '@raftseal/interface';
 import type { LmdbView } from './lmdb-view.ts';
+import type { KvSnapshot } from './options.ts';
 import { Pace } from './pace.ts';
 import { pagesOf } from './row-source.ts';
 import {
@@ -26,28 +27,6 @@ import { CLEAR_ROWS_TABLE, SEALED_ROWS_TABLE } from './tables.ts';
 
 const CHUNK_BYTES = 1 << 16;
 const NOTHING = Buffer.alloc(0);
-
-/** The state of a shard as of one index. */
-export interface KvSnapshot {
-  readonly index: bigint;
-  /** Of the last data entry at or below `index`; 0 where there was none. */
-  readonly timestampMs: number;
-  readonly rowCount: number;
-
-  /**
-   * The bytes of the snapshot, in chunks that are the consumer's to keep; once. Nothing is read
-   * ahead of the consumer. The end of the iteration, whatever ends it, releases the snapshot.
-   * @throws RAFTSEAL_KV_CLOSED where the shard is closed meanwhile; RAFTSEAL_ENVELOPE_* where the
-   *   end cannot be sealed.
-   */
-  chunks(): AsyncIterable<Buffer>;
-
-  /**
-   * Gives back what the snapshot holds: until then the file of the store uses none of the space
-   * again that it frees, and grows. Idempotent.
-   */
-  release(): void;
-}
 
 export interface SnapshotParts {
   readonly view: LmdbView;

@@ -23,13 +23,6 @@ import {
 
 const LANES = 8;
 
-/** The digest of the state of a shard at an index. */
-export interface KvDigest {
-  readonly index: bigint;
-  /** 64 hex digits. */
-  readonly digest: string;
-}
-
 class DigestSum {
   readonly #lanes = new Uint32Array(LANES);
   #rows = 0n;

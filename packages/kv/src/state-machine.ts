@@ -35,14 +35,21 @@ import { Keyspace } from './keyspace.ts';
 import { LmdbEnvironment } from './lmdb-environment.ts';
 import { LmdbStore } from './lmdb-store.ts';
 import type { LmdbView } from './lmdb-view.ts';
-import type { KvOptions, KvStatistics, ScanOptions, ScanPage } from './options.ts';
+import type {
+  KvDigest,
+  KvOptions,
+  KvSnapshot,
+  KvStatistics,
+  ScanOptions,
+  ScanPage,
+  SnapshotExpectation,
+} from './options.ts';
 import { seededRandom } from './random.ts';
 import { wrongArguments } from './replies.ts';
 import type { RowInspection } from './row-table.ts';
 import { readCheckedMeta, sealingOf } from './sealing.ts';
-import { type KvSnapshot, StoreSnapshot } from './snapshot.ts';
-import type { SnapshotExpectation } from './snapshot-install.ts';
-import { digestOf, type KvDigest } from './state-digest.ts';
+import { StoreSnapshot } from './snapshot.ts';
+import { digestOf } from './state-digest.ts';
 import { CLEAR_ROWS_TABLE, SEALED_ROWS_TABLE, tables } from './tables.ts';
 
 const MIB = 2 ** 20;
