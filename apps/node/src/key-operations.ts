@@ -109,13 +109,16 @@ export class KeyOperations {
     return this.#oneAtATime(change);
   }
 
+  /** Again where another process of this node was faster: its claim counts, and ours has ended. */
   async #registerWriter(): Promise<void> {
     const { nodeId, keyLifecycle } = this.#parts;
     for (const purpose of ['raft', 'storage'] as const) {
       const dekId = keyLifecycle.state.activeDekId[purpose];
-      const { nonceEpoch, claimId } = await keyLifecycle.claimNonceEpoch(dekId);
-      if (keyLifecycle.isRegistered(dekId)) continue;
-      await this.#propose({ kind: 'register', nodeId, dekId, epoch: nonceEpoch, claimId });
+      while (!keyLifecycle.isRegistered(dekId)) {
+        const { nonceEpoch, claimId } = await keyLifecycle.claimNonceEpoch(dekId);
+        if (keyLifecycle.isRegistered(dekId)) break;
+        await this.#propose({ kind: 'register', nodeId, dekId, epoch: nonceEpoch, claimId });
+      }
     }
   }
 

@@ -3,8 +3,10 @@
  * shards, over the nonce epoch that this process holds.
  *
  * Until this node's registration under a DEK is applied, nothing is sealed under it but that very
- * registration: it has to go through the sealed log, and it is the proof that others look at.
+ * registration: it has to go through the sealed log, and it is the proof that others look at. Its
+ * nonce is random, since another process of this node may be sealing one of the same epoch.
  */
+import { randomBytes } from 'node:crypto';
 import { decodeEntry, type KeyLifecycle, type NonceClaim } from '@raftseal/applier';
 import { NonceSequence } from '@raftseal/envelope';
 import { RaftsealError } from '@raftseal/interface';
@@ -35,10 +37,14 @@ export class SealAuthority {
   nonces(dekId: number, body?: Uint8Array): NonceSequence {
     const { keyLifecycle } = this.#parts;
     const claim = keyLifecycle.claimOf(dekId);
-    const allowed =
-      claim !== undefined &&
-      (keyLifecycle.isRegistered(dekId) || this.#isOwnRegistration(dekId, claim, body));
-    if (allowed) return this.#sequence(dekId, claim);
+    if (claim !== undefined && keyLifecycle.isRegistered(dekId)) {
+      const sequence = this.#sequence(dekId, claim);
+      sequence.registered();
+      return sequence;
+    }
+    if (claim !== undefined && this.#isOwnRegistration(dekId, claim, body)) {
+      return this.#sequence(dekId, claim);
+    }
     throw new RaftsealError(
       'RAFTSEAL_NODE_WRITER_NOT_REGISTERED',
       `this process is not registered to seal under DEK ${dekId}: try again in a moment`,
@@ -48,7 +54,7 @@ export class SealAuthority {
   #sequence(dekId: number, { writerId, nonceEpoch }: NonceClaim): NonceSequence {
     const current = this.#sequences.get(dekId);
     if (current?.nonceEpoch === nonceEpoch) return current;
-    const sequence = new NonceSequence({ writerId, nonceEpoch });
+    const sequence = new NonceSequence({ writerId, nonceEpoch, randomBytes });
     this.#sequences.set(dekId, sequence);
     return sequence;
   }

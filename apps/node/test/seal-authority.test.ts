@@ -1,5 +1,5 @@
 import { encodeEntry, type KeyLifecycleEntry, type NonceClaim } from '@raftseal/applier';
-import { decodeNonce } from '@raftseal/envelope';
+import { decodeNonce, type NonceParts } from '@raftseal/envelope';
 import { KIND_DATA, KIND_KEY_LIFECYCLE } from '@raftseal/shard-group';
 import { describe, expect, it } from 'vitest';
 import { SealAuthority } from '../src/seal-authority.ts';
@@ -27,7 +27,10 @@ function body(entry: KeyLifecycleEntry): Buffer {
   return Buffer.concat([Buffer.from([KIND_KEY_LIFECYCLE]), encodeEntry(entry)]);
 }
 
-function drawn(authority: SealAuthority, entry?: Buffer): object {
+const text = (_key: string, value: unknown): unknown =>
+  typeof value === 'bigint' ? `${value}` : value;
+
+function drawn(authority: SealAuthority, entry?: Buffer): NonceParts {
   const nonce = new Uint8Array(12);
   authority.nonces(DEK_ID, entry).draw(nonce, 0);
   return decodeNonce(nonce);
@@ -38,6 +41,24 @@ describe('a process that is not registered', () => {
 
   it('may seal its own registration, under the claimed epoch', () => {
     expect(drawn(unregistered(), body(own))).toMatchObject(prefix);
+  });
+
+  it('invariant 3: seals it with a nonce that no other process of this node repeats', () => {
+    const first = unregistered();
+    const nonces = [first, first, unregistered()].map((authority) => drawn(authority, body(own)));
+    expect(new Set(nonces.map((nonce) => JSON.stringify(nonce, text))).size).toBe(3);
+    for (const { counter } of nonces) expect(counter >= 2n ** 63n).toBe(true);
+  });
+
+  it('invariant 3: counts from 1 once it is registered, whatever it sealed before', () => {
+    const claims = { current: claim, registered: false };
+    const authority = authorityOver(claims);
+    drawn(authority, body(own));
+    claims.registered = true;
+    expect([drawn(authority), drawn(authority, body(own))]).toEqual([
+      { ...prefix, counter: 1n },
+      { ...prefix, counter: 2n },
+    ]);
   });
 
   const others: readonly (readonly [string, KeyLifecycleEntry])[] = [
@@ -103,7 +124,7 @@ describe('a process that is registered', () => {
     const authority = authorityOver(claims);
     drawn(authority, body(own));
     claims.registered = true;
-    expect(drawn(authority)).toEqual({ ...prefix, counter: 2n });
+    expect(drawn(authority)).toEqual({ ...prefix, counter: 1n });
     claims.current = { ...claim, nonceEpoch: 4 };
     expect(drawn(authority)).toEqual({ ...prefix, nonceEpoch: 4, counter: 1n });
   });

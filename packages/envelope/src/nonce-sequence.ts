@@ -7,6 +7,10 @@
  * | 2 | 2 | nonceEpoch: made durable by this process before its first seal under the DEK |
  * | 4 | 8 | counter: from 1, one more at every draw |
  *
+ * One entry is sealed before anybody knows of the epoch: the registration of this very process. Two
+ * copies of a node, or one that lost its sidecar in between, can each seal one of theirs under the
+ * same epoch. So its counter is random, with the highest bit set, which no count reaches.
+ *
  * A DEK therefore sees no nonce twice, over restarts and failovers, as long as one process has one
  * sequence per DEK, shared by all shards. The keyring refuses a second one with the same epoch.
  *
@@ -32,6 +36,8 @@ export interface NonceSequenceOptions {
   readonly nonceEpoch: number;
   /** Draws that this sequence allows; 2^32 unless told otherwise. */
   readonly sealsMax?: bigint;
+  /** Makes random bytes. With it, counters are random until `registered` is called. */
+  readonly randomBytes?: (length: number) => Uint8Array;
 }
 
 export class NonceSequence {
@@ -39,9 +45,11 @@ export class NonceSequence {
   readonly nonceEpoch: number;
   readonly sealsMax: bigint;
   readonly #counter: Counter64;
+  #randomBytes: NonceSequenceOptions['randomBytes'];
 
   /** @throws RangeError */
-  constructor({ writerId, nonceEpoch, sealsMax = SEALS_MAX }: NonceSequenceOptions) {
+  constructor(options: NonceSequenceOptions) {
+    const { writerId, nonceEpoch, sealsMax = SEALS_MAX, randomBytes } = options;
     checkPrefix(writerId, nonceEpoch);
     if (sealsMax < 1n || !isU64(sealsMax)) {
       throw new RangeError(`sealsMax must be an unsigned 64-bit integer from 1: ${sealsMax}`);
@@ -50,9 +58,15 @@ export class NonceSequence {
     this.nonceEpoch = nonceEpoch;
     this.sealsMax = sealsMax;
     this.#counter = new Counter64({ start: 0n, limit: sealsMax });
+    this.#randomBytes = randomBytes;
   }
 
-  /** How many nonces were drawn. */
+  /** The epoch is this process's for certain: counters count from now on. Idempotent. */
+  registered(): void {
+    this.#randomBytes = undefined;
+  }
+
+  /** How many nonces were counted. */
   get seals(): bigint {
     return this.#counter.value;
   }
@@ -66,10 +80,15 @@ export class NonceSequence {
     if (offset < 0 || offset + NONCE_BYTES > target.length) {
       throw new RangeError(`no room for ${NONCE_BYTES} bytes at offset ${offset}`);
     }
-    const counter = this.#counter;
-    if (!counter.increment()) throw this.#exhausted();
     writeU16(target, offset, this.writerId);
     writeU16(target, offset + 2, this.nonceEpoch);
+    if (this.#randomBytes !== undefined) {
+      target.set(this.#randomBytes(8).subarray(0, 8), offset + 4);
+      target[offset + 4] = (target[offset + 4] ?? 0) | 0x80;
+      return;
+    }
+    const counter = this.#counter;
+    if (!counter.increment()) throw this.#exhausted();
     writeU32(target, offset + 4, counter.high);
     writeU32(target, offset + 8, counter.low);
   }

@@ -119,3 +119,22 @@ describe('the 64-bit counter', () => {
     expect(counter.value).toBe(2n ** 64n - 1n);
   });
 });
+
+describe('invariant 3: a sequence whose epoch is not registered yet', () => {
+  const drawn = (nonces: NonceSequence): bigint => {
+    const nonce = new Uint8Array(12);
+    nonces.draw(nonce, 0);
+    return decodeNonce(nonce).counter;
+  };
+
+  it('draws what it is given, out of reach of any count, and then counts from 1', () => {
+    const given = [new Uint8Array(8), Uint8Array.of(0x7f, 1, 2, 3, 4, 5, 6, 7)];
+    const randomBytes = (): Uint8Array => given.shift() ?? new Uint8Array(8);
+    const nonces = new NonceSequence({ writerId: 1, nonceEpoch: 1, randomBytes });
+    expect([drawn(nonces), drawn(nonces)]).toEqual([2n ** 63n, 0xff01020304050607n]);
+    expect(nonces.seals).toBe(0n);
+    nonces.registered();
+    nonces.registered();
+    expect([drawn(nonces), drawn(nonces), nonces.seals]).toEqual([1n, 2n, 2n]);
+  });
+});

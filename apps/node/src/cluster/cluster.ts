@@ -14,8 +14,8 @@ import { assert, CONTROL_SHARD, codeOf, RaftsealError } from '@raftseal/interfac
 import { type EtcdLog, openEtcdLog } from '@raftseal/raft-engine-etcd';
 import type { Restored } from '@raftseal/shard-group';
 import type { Logger } from 'pino';
-import type { AdminOperations, ClusterStatus } from '../admin/operations.ts';
 import type { AdminCall } from '../admin/call.ts';
+import type { AdminOperations, ClusterStatus } from '../admin/operations.ts';
 import type { Address, ClusterConfig } from '../config.ts';
 import type { DataDirectory } from '../data-directory.ts';
 import type { NodeFoundations } from '../foundations.ts';

@@ -19,21 +19,33 @@ export function etcdLogs(log: EtcdEngines): NodeLogs {
 
 async function walkEtcdLogs(log: EtcdEngines, request: LogWalkRequest): Promise<LogWalk> {
   const walker = new LogWalker(request);
-  for (const shardId of request.shardIds) {
-    const engine = log.engine(shardId);
+  for (const shardId of request.shardIds) await walkShard(log.engine(shardId), shardId, walker);
+  return walker.result();
+}
+
+/** From where it has come to, or from the first entry that is left where others truncate it. */
+async function walkShard(engine: RaftEngine, shardId: number, walker: LogWalker): Promise<void> {
+  let from = 1n;
+  for (;;) {
     const { firstIndex } = await engine.bounds();
+    if (firstIndex > from) from = firstIndex;
     try {
-      for await (const chunk of engine.read({ from: firstIndex, follow: false })) {
+      for await (const chunk of engine.read({ from, follow: false })) {
         for (const { index, payload } of chunk) {
           walker.entry({ shardId, index, payload: asBuffer(payload), where: 'in etcd' });
+          from = index + 1n;
         }
       }
+      return;
     } catch (error) {
-      if (codeOf(error) !== 'RAFTSEAL_ENGINE_CORRUPT') throw error;
-      walker.problem(`log of shard ${shardId}: ${(error as Error).message}`);
+      const code = codeOf(error);
+      if (code === 'RAFTSEAL_ENGINE_CORRUPT') {
+        walker.problem(`log of shard ${shardId}: ${(error as Error).message}`);
+        return;
+      }
+      if (code !== 'RAFTSEAL_ENGINE_TRUNCATED') throw error;
     }
   }
-  return walker.result();
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {
