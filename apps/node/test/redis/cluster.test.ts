@@ -94,6 +94,12 @@ describe('a key whose shard another node leads', () => {
       `${crossSlot.repeat(2)}+OK\r\n*2\r\n$1\r\n1\r\n$1\r\n2\r\n`,
     );
   });
+
+  it('is what it goes by: a command that could have one, and has none, is answered anywhere', async () => {
+    const cluster = await MemoryCluster.serve({ learners: [1] });
+    const end = '-ERR the memory shard has no object\r\n';
+    for (const node of [0, 1]) await ask(cluster, node, [['OBJECT', 'HELP']], end);
+  });
 });
 
 describe('a shard that nobody is known to lead', () => {

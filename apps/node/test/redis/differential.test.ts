@@ -94,7 +94,12 @@ describe('the same as Redis 7', () => {
         'COMMAND LIST FILTERBY PATTERN GE[T]\nCOMMAND LIST FILTERBY pattern p?ng\nCOMMAND LIST FILTERBY MODULE x',
         'COMMAND GETKEYS get\nCOMMAND GETKEYS nosuch a\nCOMMAND GETKEYS ping x y\nCOMMAND GETKEYS set a b\nCOMMAND GETKEYS set a\nCOMMAND GETKEYS mset a b c d',
       ]
-        .concat(['CLUSTER INFO\nREADONLY\nREADWRITE\nINFO nosuch', 'DBSIZE x\nKEYS\nRANDOMKEY x'])
+        .concat(['READONLY\nREADWRITE\nASKING\nREADONLY x\nINFO nosuch\nINFO cluster'])
+        .concat([
+          'CLUSTER\nCLUSTER INFO\nCLUSTER INFO x\nCLUSTER MEET\nCLUSTER MEET a b\nCLUSTER FOO',
+        ])
+        .concat(['MULTI\nCLUSTER SLOTS\nREADONLY\nASKING\nEXEC\nCONFIG GET cluster-enabled'])
+        .concat(['DBSIZE x\nKEYS\nRANDOMKEY x'])
         .concat([
           'FLUSHALL\nDBSIZE\nSET a 1\nDBSIZE\nKEYS a\nKEYS b\nRANDOMKEY\nFLUSHALL\nRANDOMKEY',
         ])
