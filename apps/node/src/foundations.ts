@@ -3,7 +3,7 @@
  * every refusal comes before a nonce epoch is used up: lock of the data directory, KEK, sidecar,
  * keys and wraps, logs, stores.
  */
-import { codeOf } from '@raftseal/interface';
+import { codeOf, RaftsealError } from '@raftseal/interface';
 import type { Logger } from 'pino';
 import type { NodeConfig } from './config.ts';
 import {
@@ -87,26 +87,39 @@ async function openShard(
   teardown: Teardown,
 ): Promise<NodeShard> {
   const { config, log, directory, keys, logs, peers } = parts;
-  const shard = await NodeShard.open(
-    {
-      shardId,
-      directory: directory.shardPath(shardId),
-      cacheBytesMax: Math.floor(config.cacheBytesMax / directory.shardCount),
-      sealedOnly: config.encryption === 'on',
+  const options = {
+    shardId,
+    directory: directory.shardPath(shardId),
+    cacheBytesMax: Math.floor(config.cacheBytesMax / directory.shardCount),
+    sealedOnly: config.encryption === 'on',
+  };
+  const opening = NodeShard.open(options, {
+    engine: logs.engine(shardId),
+    keyLifecycle: keys.lifecycle,
+    wrap: keys.installer.wrapOf(shardId),
+    seal: keys.state.storageIndex === undefined ? 'cleartext' : keys.rowSeal,
+    peers,
+    onHalt: (error) => {
+      const where = { shardId, code: codeOf(error) };
+      log.error(where, `shard ${shardId} halted: ${error.message}; the others go on`);
     },
-    {
-      engine: logs.engine(shardId),
-      keyLifecycle: keys.lifecycle,
-      wrap: keys.installer.wrapOf(shardId),
-      seal: keys.state.storageIndex === undefined ? 'cleartext' : keys.rowSeal,
-      peers,
-      onHalt: (error) => {
-        const where = { shardId, code: codeOf(error) };
-        log.error(where, `shard ${shardId} halted: ${error.message}; the others go on`);
-      },
-    },
-  );
+  });
+  const shard = await opening.catch((error: unknown) => {
+    const isKeyless = !keys.state.clusterId && codeOf(error) === 'RAFTSEAL_KV_SEAL_REQUIRED';
+    throw isKeyless ? sidecarMissing(directory.keysPath, peers !== undefined, error) : error;
+  });
   teardown.add(() => shard.close());
   keys.installer.attach(shard.group);
   return shard;
+}
+
+function sidecarMissing(path: string, isOfCluster: boolean, cause: unknown): RaftsealError {
+  const remedy = isOfCluster
+    ? 'rebuild it from another node with `raftseal resync-sidecar`'
+    : 'restore the whole data directory from a backup';
+  return new RaftsealError(
+    'RAFTSEAL_NODE_SIDECAR_MISSING',
+    `the store holds sealed rows and ${path} has no sidecar, which says with which keys: ${remedy}`,
+    { cause },
+  );
 }

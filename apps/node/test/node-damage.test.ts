@@ -185,7 +185,7 @@ describe('a data directory of parts from different times', () => {
     await rm(join(dataDirectoryPaths(config.dataPath).keys, SIDECAR_FILE_NAME));
     for (const encryption of ['on', 'off'] as const) {
       await expect(startNode({ ...config, encryption })).rejects.toMatchObject({
-        code: 'RAFTSEAL_KV_SEAL_REQUIRED',
+        code: 'RAFTSEAL_NODE_SIDECAR_MISSING',
       });
     }
     expect(await readdir(dataDirectoryPaths(config.dataPath).keys)).toEqual(['writers']);

@@ -1,5 +1,5 @@
 /** Reading of option values; every refusal says what was expected. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { codeOf, RaftsealError } from '@raftseal/interface';
@@ -48,11 +48,16 @@ export function oneOf<T extends string>(name: string, values: readonly T[]): (te
 /** A secret that stands alone in a file; the line end does not belong to it. */
 export function secretFromFile(name: string, path: string): string {
   let text: string;
+  let mode: number;
   try {
     text = readFileSync(path, 'utf8').replace(/\r?\n$/, '');
+    mode = statSync(path).mode;
   } catch (cause) {
     const reason = codeOf(cause) ?? 'unexpected error';
     throw optionError(`--${name}: ${path} cannot be read (${reason})`);
+  }
+  if ((mode & 0o077) !== 0) {
+    throw optionError(`--${name}: ${path} can be read by others: chmod 600`);
   }
   if (text === '') throw optionError(`--${name}: ${path} is empty`);
   return text;

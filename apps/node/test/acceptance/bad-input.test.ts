@@ -225,7 +225,7 @@ describe('damaged files', SLOW, () => {
       const node = await startNode({ dataPath: copy, kekPath: place.kekPath });
       await node.stop();
       await rm(sidecarOf(copy));
-      expect(await startCode(copy)).toBe('RAFTSEAL_KV_SEAL_REQUIRED');
+      expect(await startCode(copy)).toBe('RAFTSEAL_NODE_SIDECAR_MISSING');
     });
   });
 

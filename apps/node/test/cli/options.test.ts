@@ -65,9 +65,9 @@ describe('one of several words', () => {
 });
 
 describe('a secret in a file', () => {
-  function fileWith(content: string): string {
+  function fileWith(content: string, mode = 0o600): string {
     const path = join(temporaryDirectory(), 'secret');
-    writeFileSync(path, content);
+    writeFileSync(path, content, { mode });
     return path;
   }
 
@@ -77,6 +77,10 @@ describe('a secret in a file', () => {
     }
     expect(secretFromFile('name', fileWith('two\nlines\n'))).toBe('two\nlines');
     expect(secretFromFile('name', fileWith('pässword\n'))).toBe('pässword');
+  });
+
+  it('is refused where others can read it', () => {
+    expect(() => secretFromFile('name', fileWith('secret', 0o640))).toThrow(REFUSAL);
   });
 
   it('is refused where it is empty or cannot be read', () => {

@@ -159,7 +159,9 @@ describe('a node that lost its sidecar', () => {
     for (let n = 0; n < 20; n++) await client.set(`key:${n}`, `${n}`);
     await second.stop();
     await rm(join(config.dataPath, 'keys', 'keys.raftseal'));
-    await expect(startNode(config)).rejects.toThrow();
+    await expect(startNode(config)).rejects.toMatchObject({
+      code: 'RAFTSEAL_NODE_SIDECAR_MISSING',
+    });
     const { resyncSidecar } = await import('../../src/cluster/resync.ts');
     const { pino } = await import('pino');
     const { dataPath, kekUri = '', cluster } = config;

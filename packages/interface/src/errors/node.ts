@@ -9,6 +9,7 @@ export const nodeErrors = {
   RAFTSEAL_NODE_DATA_DIR_LOCKED: 'Another process uses the data directory.',
   RAFTSEAL_NODE_SHARD_COUNT: 'The data directory was made for another number of shards.',
   RAFTSEAL_NODE_SIDECAR_WITHOUT_ENCRYPTION: 'A sidecar is present and encryption is off.',
+  RAFTSEAL_NODE_SIDECAR_MISSING: 'The store is sealed and there is no sidecar with its keys.',
   RAFTSEAL_NODE_SIDECAR_BEHIND_LOG: 'The sidecar is older than the log of a shard.',
   RAFTSEAL_NODE_LOG_PLACE: 'The logs of the data directory are elsewhere than asked for.',
   RAFTSEAL_NODE_LOG_BEHIND_STORE: 'A log ends before what its store has applied.',
