@@ -6,6 +6,9 @@
  * - Commands of the front end (DBSIZE, KEYS) inside MULTI run after the data commands around them.
  * - A key that was absent when it was watched, set and deleted since, does not abort EXEC.
  * - With several shards, all keys of a command, a transaction and its WATCH share one slot.
+ * - In a cluster (`Keyspace.topology`) it answers as Redis Cluster does: `router.ts` says who is sent
+ *   where, `slot-map.ts` how leaders and followers are shown as masters and replicas. What changes
+ *   a cluster is refused, and WATCH is for the leader alone, in READONLY mode too.
  * - CONFIG SET changes nothing but thresholds without an effect; SHUTDOWN and DEBUG are refused.
  * - WAIT answers 0 at once: an answered write is already as durable as it gets.
  */

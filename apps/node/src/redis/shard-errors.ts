@@ -1,7 +1,8 @@
 /**
  * How errors of a shard reach a Redis client: `<word> <code>: <message>`. The word decides what
  * client libraries do by themselves. CLUSTERDOWN and TRYAGAIN make some of them send the command
- * again, so only errors that say "nothing was appended" may have those words.
+ * again, so only errors that say "nothing was appended" may have those words. In a cluster the
+ * router answers some of them with where the leader is instead.
  *
  * | code | word |
  * | --- | --- |

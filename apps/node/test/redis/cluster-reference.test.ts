@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { ByteString } from '@raftseal/interface';
+import { Redis } from 'ioredis';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { MemoryCluster } from './memory-cluster.ts';
 import { exchange, request } from './raw-client.ts';
@@ -113,6 +114,19 @@ async function expectSame(at: 0 | 1, streams: readonly (readonly string[])[]): P
   }
 }
 
+type CommandRow = readonly [
+  name: string,
+  arity: number,
+  flags: readonly string[],
+  firstKey: number,
+  lastKey: number,
+  keyStep: number,
+  categories: unknown,
+  tips: unknown,
+  keySpecifications: unknown,
+  subcommands: readonly CommandRow[],
+];
+
 /** Lines of a text come in any order. */
 function sortedLines(text: ByteString): readonly string[] {
   return text.split(/\r?\n|txt:/).toSorted();
@@ -154,6 +168,32 @@ describe('the same as a Redis cluster', () => {
         if (!/epoch|messages/.test(name)) expect(value, name).toBe(theirs.get(name));
       }
     }
+  });
+
+  it('is what COMMAND INFO says of the commands of a cluster', async () => {
+    const described = async (port: number): Promise<Map<string, string>> => {
+      const redis = new Redis({ port, host: '127.0.0.1' });
+      const rows = await redis.call(
+        'COMMAND',
+        'INFO',
+        'cluster',
+        'readonly',
+        'readwrite',
+        'asking',
+      );
+      redis.disconnect();
+      const found = new Map<string, string>();
+      const note = (row: CommandRow): void => {
+        const [name, arity, flags, first, last, step] = row;
+        found.set(name, [arity, first, last, step, ...flags.toSorted()].join(' '));
+        for (const subcommand of row[9]) note(subcommand);
+      };
+      for (const row of rows as CommandRow[]) note(row);
+      return found;
+    };
+    const [redis, own] = [await described(master.port), await described(cluster.node(0).port)];
+    expect([...own.keys()].toSorted()).toEqual([...redis.keys()].toSorted());
+    for (const [name, description] of own) expect(description, name).toBe(redis.get(name));
   });
 
   it('is what the other commands of a cluster answer', async () => {
