@@ -111,10 +111,14 @@ export class LmdbEnvironment implements RowSource {
     return LmdbConnection.open({ ...this.#options, path });
   }
 
-  /** Idempotent; does nothing after `replace`. */
+  /** Removes what is left of a replacement, as far as the disk lets it. Idempotent. */
   async discard(replacement: LmdbConnection): Promise<void> {
     await replacement.close();
-    removeDirectory(join(this.#options.path, REPLACEMENT_DIRECTORY));
+    try {
+      removeDirectory(join(this.#options.path, REPLACEMENT_DIRECTORY));
+    } catch {
+      // Nothing in it counts, and the next start removes it.
+    }
   }
 
   /**
@@ -139,9 +143,10 @@ export class LmdbEnvironment implements RowSource {
     const file = join(directory, DATA_FILE);
     chmodSync(file, 0o600);
     flushPath(file);
-    renameSync(file, join(path, DATA_FILE));
     let connection: LmdbConnection;
     try {
+      // Even where the rename reports an error it may have happened.
+      renameSync(file, join(path, DATA_FILE));
       // The lock file holds the number of the old file's last transaction: it goes with that file.
       rmSync(join(path, LOCK_FILE), { force: true });
       removeDirectory(directory);
@@ -150,8 +155,8 @@ export class LmdbEnvironment implements RowSource {
     } catch (error) {
       throw fatalError(
         'RAFTSEAL_KV_COMMIT_FAILED',
-        'the file of the store was replaced, and the new one was expected to be flushed and ' +
-          'open, and is not; check the disk, then start the shard again',
+        'the file of the store was expected to be replaced, flushed and opened, and it is not ' +
+          'known whether it was; check the disk, then start the shard again',
         error,
       );
     }

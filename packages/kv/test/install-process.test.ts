@@ -47,14 +47,14 @@ afterAll(() => {
 async function prepare(
   name: string,
   file: string,
-  step = -1,
+  fault: { kind: 'kill' | 'error'; step: number } = { kind: 'kill', step: -1 },
 ): Promise<{ directory: string; command: string[] }> {
   const directory = join(base, name);
   const shard = await TestShard.open({ directory, seal: rowSeal(1, 1) });
   for (let i = 0; i < 60; i++) shard.run('set', `key:${i}`, 'old');
   await shard.machine.close();
   const { index, timestampMs } = (file === 'small' ? small : large).expected;
-  const numbers = [`${index}`, `${timestampMs}`, `${step}`];
+  const numbers = [`${index}`, `${timestampMs}`, fault.kind, `${fault.step}`];
   const path = join(base, file);
   return { directory, command: [process.execPath, program.path, directory, path, ...numbers] };
 }
@@ -82,11 +82,14 @@ describe('an install whose process is killed', () => {
   it('invariant 5: leaves the old store or the new one, whole, at every step', async () => {
     const outcomes: string[] = [];
     for (let step = 0; ; step++) {
-      const { directory, command } = await prepare(`step-${step}`, 'small', step);
+      const { directory, command } = await prepare(`step-${step}`, 'small', {
+        kind: 'kill',
+        step,
+      });
       const lines = await run(command);
       outcomes.push(await verify(directory, small));
-      if (lines.length < 2) continue;
-      expect(lines).toEqual(['open', `installed ${step}`]);
+      if (lines.length < 3) continue;
+      expect(lines).toEqual(['open', `installed ${step}`, 'goes on']);
       break;
     }
     // Once it is the new one it stays the new one.
@@ -107,12 +110,40 @@ describe('an install whose process is killed', () => {
   }, 120_000);
 });
 
+describe('an install on a disk that fails', () => {
+  it('leaves the old state in use, or ends the shard where the file was replaced', async () => {
+    const endings: string[] = [];
+    for (let step = 0; ; step++) {
+      const { directory, command } = await prepare(`error-${step}`, 'small', {
+        kind: 'error',
+        step,
+      });
+      const [, outcome = '', ending = ''] = await run(command);
+      const left = await verify(directory, small);
+      endings.push(ending);
+      if (outcome === `installed ${step}`) {
+        expect([left, ending]).toEqual(['new', 'goes on']);
+        break;
+      }
+      if (ending === 'goes on') {
+        // What is left of a replacement is removed whenever that can be done.
+        expect(left).toBe(outcome.startsWith('installed') ? 'new' : 'old');
+      } else {
+        expect(outcome).toBe('failed RAFTSEAL_KV_COMMIT_FAILED');
+        expect(ending).toBe('ended by RAFTSEAL_KV_COMMIT_FAILED');
+      }
+    }
+    expect(endings.filter((ending) => ending !== 'goes on').length).toBeGreaterThan(3);
+    expect(endings.filter((ending) => ending === 'goes on').length).toBeGreaterThan(4);
+  }, 120_000);
+});
+
 describe('an install without room for it', () => {
   it('ends with a code, and the shard goes on with the old state', async () => {
     const { directory, command } = await prepare('limited', 'large');
     const limited = 'trap \'\' XFSZ; ulimit -f 2048; exec "$@"';
     const lines = await run(['bash', '-c', limited, 'bash', ...command]);
-    expect(lines).toEqual(['open', 'failed RAFTSEAL_KV_COMMIT_FAILED']);
+    expect(lines).toEqual(['open', 'failed RAFTSEAL_KV_COMMIT_FAILED', 'goes on']);
     expect(await verify(directory, large)).toBe('old');
   }, 60_000);
 });

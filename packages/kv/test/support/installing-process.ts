@@ -1,7 +1,8 @@
 /**
- * A process that installs a snapshot from a file into a shard, and kills itself before or after one
- * of the file system calls that the install makes on this thread. It prints how many there were
- * where it survives, or the code of what ends the install, and then goes on with the shard.
+ * A process that installs a snapshot from a file into a shard. At one step it kills itself, or has a
+ * file system call fail: a step is the moment before or after one of those that the install makes
+ * on this thread. It prints how many there were, or the code of what ends the install, and whether
+ * the shard goes on.
  */
 import fs, { createReadStream } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
@@ -12,11 +13,13 @@ import { rowSeal } from './seal.ts';
 
 const calls: string[] = ['chmodSync', 'fsyncSync', 'mkdirSync', 'renameSync', 'rmSync'];
 
-/** @returns how many calls there have been. */
-function killAt(step: number): () => number {
+/** @returns how many steps there have been. */
+function faultAt(step: number, fault: string): () => number {
   let steps = 0;
   const point = (): void => {
-    if (steps++ === step) process.kill(process.pid, 'SIGKILL');
+    if (steps++ !== step) return;
+    if (fault === 'kill') process.kill(process.pid, 'SIGKILL');
+    throw Object.assign(new Error('input/output error'), { code: 'EIO' });
   };
   for (const name of calls) {
     const call: (...args: unknown[]) => unknown = Reflect.get(fs, name);
@@ -35,7 +38,7 @@ async function main(
   directory: string,
   file: string,
   expected: { index: bigint; timestampMs: number },
-  step: number,
+  fault: { step: number; kind: string },
 ): Promise<void> {
   const machine = await KvStateMachine.open({
     directory,
@@ -44,19 +47,21 @@ async function main(
     checkpointIdleMs: 3_600_000,
   });
   process.stdout.write('open\n');
-  const steps = killAt(step);
+  const steps = faultAt(fault.step, fault.kind);
   const outcome = await machine.install(createReadStream(file), expected).then(
     () => `installed ${steps()}`,
     (error: unknown) => `failed ${codeOf(error)}`,
   );
+  process.stdout.write(`${outcome}\n`);
   machine.apply(batchOf(machine.appliedIndex + 1n, expected.timestampMs, ['set', 'after', '1']));
   await machine.flush();
   await machine.close();
-  process.stdout.write(`${outcome}\n`);
+  process.stdout.write('goes on\n');
 }
 
-const [directory = '', file = '', index = '', timestampMs = '', step = ''] = process.argv.slice(2);
+const [directory = '', file = '', index = '', timestampMs = '', ...fault] = process.argv.slice(2);
 const expected = { index: BigInt(index), timestampMs: Number(timestampMs) };
-main(directory, file, expected, Number(step)).catch((error: unknown) => {
+const [kind = '', step = ''] = fault;
+main(directory, file, expected, { kind, step: Number(step) }).catch((error: unknown) => {
   process.stdout.write(`ended by ${codeOf(error)}\n`, () => process.exit(1));
 });
