@@ -185,6 +185,32 @@ describe('with several shards', () => {
   });
 });
 
+it('FLUSHALL that some shards have done is refused with no word that makes a client resend it', async () => {
+  const serving = await serve({ shardCount: 2 });
+  const full = new RaftsealError('RAFTSEAL_SHARD_GROUP_OVERLOADED', 'the queue is full');
+  serving.keyspace.shard(1).refusal = full;
+  const text = 'RAFTSEAL_SHARD_GROUP_OVERLOADED: the queue is full\r\n';
+  await ask(serving, [['FLUSHALL']], `-ERR ${text}`);
+  serving.shard.refusal = full;
+  await ask(serving, [['FLUSHALL']], `-TRYAGAIN ${text}`);
+});
+
+it('invariant 11: a shard that is not served ends no connection, whatever asks for it', async () => {
+  const serving = await serve();
+  serving.shard.isServing = false;
+  const refused =
+    '-CLUSTERDOWN RAFTSEAL_SHARD_GROUP_NOT_LEADER: this node does not lead shard 0\r\n';
+  const requests = [['WATCH', 'a'], ['DBSIZE'], ['KEYS', '*'], ['SCAN', '0'], ['RANDOMKEY']];
+  await ask(serving, requests, refused.repeat(requests.length));
+  await ask(serving, [['MULTI'], ['GET', 'a'], ['EXEC']], `+QUEUED\r\n${refused}`);
+  await ask(serving, [['INFO', 'keyspace'], ['PING']], '# Keyspace\r\n\r\n+PONG\r\n');
+  const client = await serving.client();
+  serving.shard.isServing = true;
+  await client.ask(request('WATCH', 'a'), '+OK\r\n');
+  serving.shard.isServing = false;
+  await client.ask(request('MULTI') + request('PING') + request('EXEC'), refused);
+});
+
 it('with one shard, keys of different slots may go together', async () => {
   const serving = await serve();
   await ask(
