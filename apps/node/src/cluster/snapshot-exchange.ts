@@ -154,7 +154,9 @@ export class SnapshotExchange {
       this.#check(header, shardId);
       await this.#adopt(header.keyState);
       const { index, timestampMs } = header;
-      return await kv.install(snapshot.chunks, { index, timestampMs });
+      // A sender that has not written since values are sealed is asked again: it soon will have.
+      const mustBeSealed = this.#parts.keys.state.storageIndex !== undefined;
+      return await kv.install(snapshot.chunks, { index, timestampMs, mustBeSealed });
     } finally {
       signal.removeEventListener('abort', release);
       release();
