@@ -3,6 +3,7 @@
  * may be. A member that gives no answer is left for the next one, before the call to it has failed:
  * a process that hangs keeps its connections open, and nothing else tells of it.
  */
+import { setMaxListeners } from 'node:events';
 import {
   type ChannelCredentials,
   type ChannelOptions,
@@ -74,6 +75,8 @@ export class EtcdClient {
     this.endpoints = access.endpoints;
     this.requestTimeoutMs = access.requestTimeoutMs;
     this.#onEvent = onEvent;
+    // Everything that waits listens to it.
+    setMaxListeners(0, this.#closing.signal);
     this.#clients = access.endpoints.map((endpoint) => {
       const { protocol, hostname, port } = new URL(endpoint);
       const isTls = protocol === 'https:';

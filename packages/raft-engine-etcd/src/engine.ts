@@ -2,6 +2,7 @@
  * The engine of one shard. What it knows of its reign it knows by the clock and from etcd's news;
  * what it appends is fenced by etcd alone.
  */
+import { setMaxListeners } from 'node:events';
 import type {
   AppendOutcome,
   AppendRequest,
@@ -67,6 +68,8 @@ export class EtcdEngine implements RaftEngine {
   constructor(parts: EngineParts) {
     this.#parts = parts;
     this.limits = parts.limits;
+    // Every read listens to it.
+    setMaxListeners(0, this.#closing.signal);
     const headHint = (): bigint => this.#headHint;
     this.#readerParts = { ...parts, closed: this.#closing.signal, headHint };
   }

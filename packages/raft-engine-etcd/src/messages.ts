@@ -48,10 +48,10 @@ export type RequestOp =
   | { readonly requestDeleteRange: DeleteRangeRequest }
   | { readonly requestTxn: TxnRequest };
 
-/** Exactly one is there; the others are null. */
+/** What answers the operation in the same place. */
 export interface ResponseOp {
-  readonly responseRange: RangeResponse | null;
-  readonly responseTxn: TxnResponse | null;
+  readonly responseRange?: RangeResponse;
+  readonly responseTxn?: TxnResponse;
 }
 
 export const compareResult = { equal: 0, greater: 1, less: 2, notEqual: 3 } as const;

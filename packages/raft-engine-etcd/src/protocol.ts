@@ -10,7 +10,7 @@ import {
   type ServiceDefinition,
 } from '@grpc/proto-loader';
 
-/** Fields of each message, as `type name number`; `type*` is repeated. */
+/** Fields as `type name number`; `type*` is repeated, and of those with `oneof` one is there. */
 const messages: Readonly<Record<string, string>> = {
   ResponseHeader: 'uint64 clusterId 1, uint64 memberId 2, int64 revision 3, uint64 raftTerm 4',
   KeyValue:
@@ -24,17 +24,17 @@ const messages: Readonly<Record<string, string>> = {
   DeleteRangeRequest: 'bytes key 1, bytes rangeEnd 2',
   DeleteRangeResponse: 'ResponseHeader header 1, int64 deleted 2',
   RequestOp:
-    'RangeRequest requestRange 1, PutRequest requestPut 2, DeleteRangeRequest requestDeleteRange 3, TxnRequest requestTxn 4',
+    'oneof RangeRequest requestRange 1, oneof PutRequest requestPut 2, oneof DeleteRangeRequest requestDeleteRange 3, oneof TxnRequest requestTxn 4',
   ResponseOp:
-    'RangeResponse responseRange 1, PutResponse responsePut 2, DeleteRangeResponse responseDeleteRange 3, TxnResponse responseTxn 4',
+    'oneof RangeResponse responseRange 1, oneof PutResponse responsePut 2, oneof DeleteRangeResponse responseDeleteRange 3, oneof TxnResponse responseTxn 4',
   Compare:
-    'int32 result 1, int32 target 2, bytes key 3, int64 version 4, int64 createRevision 5, int64 modRevision 6, bytes value 7, int64 lease 8',
+    'int32 result 1, int32 target 2, bytes key 3, oneof int64 version 4, oneof int64 createRevision 5, oneof int64 modRevision 6, oneof bytes value 7, oneof int64 lease 8',
   TxnRequest: 'Compare* compare 1, RequestOp* success 2, RequestOp* failure 3',
   TxnResponse: 'ResponseHeader header 1, bool succeeded 2, ResponseOp* responses 3',
   CompactionRequest: 'int64 revision 1, bool physical 2',
   CompactionResponse: 'ResponseHeader header 1',
   WatchRequest:
-    'WatchCreateRequest createRequest 1, WatchCancelRequest cancelRequest 2, WatchProgressRequest progressRequest 3',
+    'oneof WatchCreateRequest createRequest 1, oneof WatchCancelRequest cancelRequest 2, oneof WatchProgressRequest progressRequest 3',
   WatchCreateRequest:
     'bytes key 1, bytes rangeEnd 2, int64 startRevision 3, int32* filters 5, int64 watchId 7, bool fragment 8',
   WatchCancelRequest: 'int64 watchId 1',
@@ -102,14 +102,20 @@ export function methodOf(name: string): Method {
 function messageTypes() {
   return Object.fromEntries(
     Object.entries(messages).map(([message, text]) => {
-      const fields = text === '' ? [] : text.split(', ').map(fieldOf);
-      return [message, { fields: Object.fromEntries(fields) }];
+      const texts = text === '' ? [] : text.split(', ');
+      const fields = Object.fromEntries(texts.map(fieldOf));
+      const oneof = texts.filter(isOneof).map((each) => fieldOf(each)[0]);
+      return [message, oneof.length === 0 ? { fields } : { fields, oneofs: { kind: { oneof } } }];
     }),
   );
 }
 
+function isOneof(text: string): boolean {
+  return text.startsWith('oneof ');
+}
+
 function fieldOf(text: string) {
-  const [type = '', name = '', id = ''] = text.split(' ');
+  const [type = '', name = '', id = ''] = text.replace('oneof ', '').split(' ');
   const isRepeated = type.endsWith('*');
   const field = { type: isRepeated ? type.slice(0, -1) : type, id: Number(id) };
   return [name, isRepeated ? { rule: 'repeated', ...field } : field] as const;

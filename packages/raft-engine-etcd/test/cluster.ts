@@ -9,6 +9,8 @@ export interface TestCluster {
   readonly prefix: string;
   /** Opened over the prefix of this test, and closed after it. */
   open(options?: Partial<EtcdLogOptions>): Promise<EtcdLog>;
+  /** The lease of a node's session, as etcdctl takes it. */
+  leaseOf(nodeId: string): Promise<string>;
 }
 
 /** To be called at the top of a file or of a `describe`. */
@@ -41,6 +43,12 @@ export function useEtcd(options: EtcdOptions = {}): TestCluster {
       const log = await openEtcdLog({ ...base, ...own });
       logs.push(log);
       return log;
+    },
+    leaseOf: async (nodeId: string) => {
+      const key = `${cluster.prefix}/nodes/${nodeId}`;
+      const found = await running().etcdctl('get', '-w', 'json', key);
+      // Larger than a number can be.
+      return BigInt(/"lease":(\d+)/.exec(found)?.[1] ?? 0).toString(16);
     },
   };
   return cluster;
