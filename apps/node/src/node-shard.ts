@@ -244,10 +244,7 @@ export class NodeShard {
   #confirmRead(done: (error: RaftsealError | null) => void): void {
     this.group.confirmLeadership().then(
       () => done(null),
-      (error: unknown) => {
-        if (error instanceof RaftsealError) done(error);
-        else throw error;
-      },
+      (error: unknown) => done(error instanceof RaftsealError ? error : unexpected(error)),
     );
   }
 
@@ -294,4 +291,9 @@ function noStateYet(shardId: number): RaftsealError {
     'RAFTSEAL_NODE_NOT_READY',
     `shard ${shardId} is catching up from a snapshot: read from another node meanwhile`,
   );
+}
+
+function unexpected(cause: unknown): RaftsealError {
+  const message = 'unexpected failure of a read: see the log of the node';
+  return new RaftsealError('RAFTSEAL_NODE_INTERNAL', message, { cause });
 }

@@ -42,7 +42,8 @@ import { keyspaceOf } from './keyspace-of-shards.ts';
 import { NodeMetrics } from './node-metrics.ts';
 import type { NodeShard } from './node-shard.ts';
 import { nodeStatus } from './node-status.ts';
-import { type RedisServer, type RedisServerOptions, redisServer } from './redis/index.ts';
+import type { RedisServer } from './redis/index.ts';
+import { openRedisListener } from './redis-listener.ts';
 import { Teardown } from './teardown.ts';
 import { type LogEntrySummary, summarizeLog } from './verify/log-walk.ts';
 import type { VerifyReport } from './verify/report.ts';
@@ -115,13 +116,6 @@ export async function verifyStoppedNode(
   } finally {
     await teardown.run();
   }
-}
-
-/** A password is a byte string: each of its UTF-8 bytes is one char code. */
-function redisOptionsOf({ redis }: NodeConfig): RedisServerOptions {
-  const { host, port, password } = redis;
-  if (password === undefined) return { host, port };
-  return { host, port, password: Buffer.from(password).toString('latin1') };
 }
 
 export class Node implements AdminOperations {
@@ -395,13 +389,14 @@ export class Node implements AdminOperations {
     const token = tokenPath
       ? await readToken(tokenPath)
       : await readOrMakeToken(directory.adminTokenPath);
-    const redis = redisServer(redisOptionsOf(config), {
-      keyspace: keyspaceOf(shards, this.#cluster?.view),
-      infoSection: () => infoSection(this.status()),
-      report: ({ level, message, error }) => log[level]({ err: error }, message),
-    });
-    await redis.listen();
-    this.#teardown.add(() => redis.close());
+    const redis = await openRedisListener(
+      config.redis,
+      {
+        keyspace: keyspaceOf(shards, this.#cluster?.view),
+        infoSection: () => infoSection(this.status()),
+      },
+      { log, teardown: this.#teardown },
+    );
     const admin = await adminServer(config.admin, {
       operations: this,
       ...(this.#cluster && { forward: (call) => this.#inCluster().forward(call) }),

@@ -4,8 +4,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import { type AddressInfo, createServer, type Socket, type Server as TcpServer } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
 import { RaftsealError } from '@raftseal/interface';
 import { commandTable } from '@raftseal/kv';
+import { type TlsFiles, tlsServerOptions } from '../tls-files.ts';
 import type { Client, Server, ServerEvent } from './client.ts';
 import { CommandRegistry } from './command-registry.ts';
 import { clientCommands } from './commands/client.ts';
@@ -31,6 +33,8 @@ export interface RedisServerParts {
   /** Lines of the `raftseal` section of INFO. */
   readonly infoSection?: Server['infoSection'];
   readonly report?: (event: ServerEvent) => void;
+  /** Undefined: clients speak in the clear. */
+  readonly tls?: TlsFiles | undefined;
 }
 
 /** How often clients that wait for a shard's pressure to clear are looked at. */
@@ -38,6 +42,8 @@ const PRESSURE_POLL_MS = 2;
 /** How often idle clients are looked for, at least; more often where the timeout is short. */
 const IDLE_POLL_MS_MAX = 1000;
 const KEEP_ALIVE_MS = 300_000;
+/** For how long a client may take to shake hands. */
+const HANDSHAKE_MS = 10_000;
 const BACKLOG = 511;
 
 const protectedModeText =
@@ -75,6 +81,8 @@ export class FrontEnd implements Server {
   readonly #parts: RedisServerParts;
   readonly #wantedPort: number;
   readonly #tcp: TcpServer;
+  /** Every socket that was accepted, with TLS the ones beneath it. */
+  readonly #sockets = new Set<Socket>();
   readonly #connections = new Map<number, Connection>();
   #lastId = 0;
   #heldBytes = 0;
@@ -102,11 +110,11 @@ export class FrontEnd implements Server {
       statistics: this.statistics,
       waitForPressure: (connection) => this.#waitForPressure(connection),
     });
-    // Replies to what came before a half-close are still sent; see Connection.
-    const tcpOptions = { noDelay: true, allowHalfOpen: true, keepAlive: true };
-    this.#tcp = createServer({ ...tcpOptions, keepAliveInitialDelay: KEEP_ALIVE_MS }, (socket) =>
-      this.#accept(socket),
-    );
+    this.#tcp = newListener(parts.tls, (socket) => this.#accept(socket));
+    this.#tcp.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket);
+      socket.once('close', () => this.#sockets.delete(socket));
+    });
   }
 
   get clients(): ReadonlyMap<number, Client> {
@@ -167,6 +175,8 @@ export class FrontEnd implements Server {
     for (const connection of this.#connections.values()) connection.closeAfterReplies();
     const timer = setTimeout(() => {
       for (const connection of this.#connections.values()) connection.close();
+      // Those that are shaking hands are no connections yet.
+      for (const socket of this.#sockets) socket.destroy();
     }, graceMs);
     await closed;
     clearTimeout(timer);
@@ -293,4 +303,23 @@ export class FrontEnd implements Server {
 function isLoopback(address: string | undefined): boolean {
   if (address === undefined) return false;
   return address === '::1' || address.startsWith('127.') || address.startsWith('::ffff:127.');
+}
+
+function newListener(tls: TlsFiles | undefined, accept: (socket: Socket) => void): TcpServer {
+  // Replies to what came before a half-close are still sent; see Connection.
+  const options = {
+    noDelay: true,
+    allowHalfOpen: true,
+    keepAlive: true,
+    keepAliveInitialDelay: KEEP_ALIVE_MS,
+  };
+  if (tls === undefined) return createServer(options, accept);
+  const handshakeTimeout = HANDSHAKE_MS;
+  const server = createTlsServer(
+    { ...options, ...tlsServerOptions(tls.material), handshakeTimeout },
+    accept,
+  );
+  server.on('tlsClientError', (_error, socket) => socket.destroy());
+  tls.onChange((material) => server.setSecureContext(tlsServerOptions(material)));
+  return server;
 }
