@@ -28,7 +28,7 @@ export interface ClusterClientOptions {
 }
 
 const CONNECT_TIMEOUT_MS = 1_000;
-const SLOTS_REFRESH_MS = 500;
+const SLOTS_REFRESH_MS = 1_000;
 const RECONNECT_MS = 100;
 const REDIRECTIONS_MAX = 6;
 

@@ -2,6 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../random.ts';
 import { ClusterClient, type ClusterClientOptions } from './cluster-client.ts';
+import { DirectReaders } from './direct-readers.ts';
 import type { HistoryRecorder } from './recorder.ts';
 import type { Assignment, Workload } from './workload.ts';
 
@@ -9,30 +10,35 @@ export interface LoadOptions extends ClusterClientOptions {
   readonly clients: number;
   /** The mean pause of one client between two operations, in ms. */
   readonly pauseMs: number;
+  /** How often each node is read from directly, in ms. */
+  readonly directReadEveryMs: number;
   readonly recorder: HistoryRecorder;
   readonly workload: Workload;
   readonly random: Random;
 }
 
-/** A client that was refused waits a little: nothing is won by asking again at once. */
-const REFUSED_PAUSE_MS = 50;
+/** A client that was refused, or lost its connection, waits: nothing is won by asking at once. */
+const REFUSED_PAUSE_MS = 60;
 
 const FINAL_READ_TRIES = 100;
 
 export class Load {
   readonly #options: LoadOptions;
   readonly #clients: readonly ClusterClient[];
+  readonly #readers: DirectReaders;
   readonly #stopping = new AbortController();
   #working: Promise<unknown> | undefined;
 
   constructor(options: LoadOptions) {
     this.#options = options;
     this.#clients = Array.from({ length: options.clients }, () => new ClusterClient(options));
+    this.#readers = new DirectReaders({ ...options, everyMs: options.directReadEveryMs });
   }
 
   /** Resolves once every client has reached the cluster; then they work. */
   async start(): Promise<void> {
     await Promise.all(this.#clients.map((client) => client.ready()));
+    this.#readers.start();
     this.#working = Promise.all(this.#clients.map((client, id) => this.#work(client, id)));
   }
 
@@ -40,6 +46,7 @@ export class Load {
   async stop(): Promise<void> {
     this.#stopping.abort();
     await this.#working;
+    await this.#readers.stop();
   }
 
   /** Reads every key that was ever used, once more; after the end of the load. */
@@ -55,6 +62,7 @@ export class Load {
 
   close(): void {
     for (const client of this.#clients) client.close();
+    void this.#readers.stop();
   }
 
   async #readForCertain(client: ClusterClient, id: number, read: Assignment): Promise<void> {
@@ -76,7 +84,7 @@ export class Load {
         client.perform(assignment.commands),
       );
       workload.ended(assignment, outcome);
-      const pause = outcome.outcome === 'refused' ? REFUSED_PAUSE_MS : pauseMs;
+      const pause = outcome.outcome === 'done' ? pauseMs : REFUSED_PAUSE_MS;
       await delay(random.between(0, 2 * pause));
     }
   }

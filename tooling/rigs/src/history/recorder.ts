@@ -31,6 +31,7 @@ export class HistoryRecorder {
   #lastMs = 0;
   #refused = 0;
   #unknown = 0;
+  #probes = 0;
 
   /** @param now in ms, never going back; default: since the process started */
   constructor(now: () => number = () => performance.now()) {
@@ -43,7 +44,7 @@ export class HistoryRecorder {
   }
 
   get totals(): HistoryTotals {
-    const done = this.#operations.length - this.#unknown;
+    const done = this.#operations.length - this.#unknown - this.#probes;
     const [refused, unknown] = [this.#refused, this.#unknown];
     return { done, refused, unknown, reasons: this.#reasons };
   }
@@ -51,19 +52,36 @@ export class HistoryRecorder {
   /** Performs an operation and records it. Never fails: what fails is an outcome. */
   async record(
     client: number,
+    request: Request,
+    perform: () => Promise<Outcome>,
+  ): Promise<Outcome> {
+    const outcome = await this.#recorded(client, request, perform);
+    if (outcome.outcome !== 'done') this.#count(outcome.reason);
+    if (outcome.outcome === 'refused') this.#refused++;
+    if (outcome.outcome === 'unknown') this.#unknown++;
+    return outcome;
+  }
+
+  /** As `record`, for reads that are expected to be refused: they do not count in the totals. */
+  async recordProbe(
+    client: number,
+    request: Request,
+    perform: () => Promise<Outcome>,
+  ): Promise<void> {
+    const { outcome } = await this.#recorded(client, request, perform);
+    if (outcome !== 'refused') this.#probes++;
+  }
+
+  async #recorded(
+    client: number,
     { shardId, commands }: Request,
     perform: () => Promise<Outcome>,
   ): Promise<Outcome> {
     const invokedAt = this.#tick();
     const outcome = await perform();
     const answeredAt = this.#tick();
-    if (outcome.outcome !== 'done') this.#count(outcome.reason);
-    if (outcome.outcome === 'refused') {
-      this.#refused++;
-      return outcome;
-    }
+    if (outcome.outcome === 'refused') return outcome;
     const isDone = outcome.outcome === 'done';
-    if (!isDone) this.#unknown++;
     this.#operations.push({
       client,
       shardId,

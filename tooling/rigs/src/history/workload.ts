@@ -57,6 +57,21 @@ export class Workload {
     if (current?.name === tag && outcome === 'unknown') current.unknown++;
   }
 
+  /** A read of a key that is in use now; undefined before any is. */
+  currentRead(): (Request & { readonly commands: readonly [Command] }) | undefined {
+    const { random, shardCount } = this.#options;
+    const shardId = random.below(shardCount);
+    const name = this.#tags.get(shardId)?.name;
+    if (name === undefined) return undefined;
+    const tag = `{${name}}`;
+    const command = random.pick<Command>([
+      ['GET', `${tag}r`],
+      ['GET', `${tag}n`],
+      ['HGET', `${tag}h`, random.pick(fields)],
+    ]);
+    return { shardId, commands: [command] };
+  }
+
   /** Reads of every key that was ever used: what was lost since it was last read shows in them. */
   everyRead(): readonly Assignment[] {
     return [...this.#everyTag];

@@ -114,7 +114,9 @@ function track(
   return faults;
 }
 
-/** Mostly around the time a lease lasts; now and then much longer. */
+/** Shorter than a lease lasts, longer, and now and then much longer. */
 function durationOf(random: Random): number {
-  return random.chance(0.15) ? random.between(6_000, 12_000) : random.between(600, 5_000);
+  const share = random.fraction();
+  if (share < 0.1) return random.between(6_000, 9_000);
+  return share < 0.5 ? random.between(3_500, 6_000) : random.between(500, 3_000);
 }

@@ -18,7 +18,7 @@ import { Random } from '../random.ts';
 import { World } from '../world/world.ts';
 import { checkAtRest, checkStopped } from './final-checks.ts';
 import { checkHistory } from './history-check.ts';
-import { lateResumptions, RESUMED_WITHIN_MS, stallsOf } from './resumption.ts';
+import { lateResumptions, RESUMED_WITHIN_MS, shardsWithoutWrite, stallsOf } from './resumption.ts';
 import type { RunResult } from './run-result.ts';
 import { isLevel, isSealedEverywhere, within } from './settling.ts';
 
@@ -33,10 +33,12 @@ export interface RunOptions {
 
 const SHARDS = 16;
 const LEASE_TTL_MS = 3_000;
-const CLIENTS = 12;
-const PAUSE_MS = 25;
+const CLIENTS = 20;
+const PAUSE_MS = 15;
+const DIRECT_READ_EVERY_MS = 25;
 const ANSWER_TIMEOUT_MS = 1_500;
-const WARM_UP_MS = 2_000;
+const WARM_UP_MS = 1_000;
+const MEASURED_MS = 1_500;
 const FAULT_WINDOW_MS = 7_000;
 const OPERATIONS_PER_SECOND_MIN = 100;
 const SEALED_WITHIN_MS = 15_000;
@@ -58,6 +60,8 @@ class ClusterRun {
   #cutoverMs: number | null = null;
   #faults: RunResult['faults'] = [];
   #logEntries = 0;
+  #phases: Record<string, number> = {};
+  #phaseBeganMs = performance.now();
 
   constructor(options: RunOptions) {
     this.#options = options;
@@ -84,6 +88,7 @@ class ClusterRun {
       reasons: Object.fromEntries(totals.reasons),
       operationsPerSecondBefore: this.#operationsPerSecondBefore,
       cutoverMs: this.#cutoverMs,
+      phasesMs: this.#phases,
       faults: this.#faults,
       resumedAfterMs: stalls.map(({ resumedAfterMs }) => resumedAfterMs).filter(Number.isFinite),
       stallsMs: stalls.map(({ longestGapMs }) => longestGapMs),
@@ -107,16 +112,25 @@ class ClusterRun {
     });
     const log = new LogRecorder({ ...world.etcd, prefix: world.etcdPrefix });
     try {
+      this.#phase('preparation');
       world.startEtcd();
       log.start();
       world.startNodes();
       await world.ready();
+      this.#phase('start');
       await this.#underLoad(world, new Random(seed, 'faults'));
       await this.#atRest(world, log);
     } finally {
       await log.stop();
       await world.kill();
     }
+  }
+
+  /** Notes how long a part of the run took. */
+  #phase(name: string): void {
+    const now = performance.now();
+    this.#phases[name] = Math.round(now - this.#phaseBeganMs);
+    this.#phaseBeganMs = now;
   }
 
   async #underLoad(world: World, random: Random): Promise<void> {
@@ -126,6 +140,7 @@ class ClusterRun {
       await this.#faultsUnder(world, random);
       await load.stop();
       await load.readAll();
+      this.#phase('last reads');
     } finally {
       load.close();
     }
@@ -133,10 +148,12 @@ class ClusterRun {
   }
 
   async #faultsUnder(world: World, random: Random): Promise<void> {
-    const startedMs = performance.now();
     await delay(WARM_UP_MS);
-    this.#operationsPerSecondBefore =
-      (1000 * this.#recorder.totals.done) / (performance.now() - startedMs);
+    const [startedMs, doneBefore] = [performance.now(), this.#recorder.totals.done];
+    await delay(MEASURED_MS);
+    const done = this.#recorder.totals.done - doneBefore;
+    this.#operationsPerSecondBefore = (1000 * done) / (performance.now() - startedMs);
+    this.#phase('warm-up');
     const nemesis = new Nemesis(world);
     const plan = planFaults({
       random,
@@ -150,8 +167,10 @@ class ClusterRun {
     await delay(leadMs);
     await this.#enable(world, random);
     await nemesis.end();
+    this.#phase('faults');
     this.#faults = nemesis.records;
     await this.#resumed(world, enableAtMs);
+    this.#phase('resumption');
   }
 
   #load(world: World): Load {
@@ -163,6 +182,7 @@ class ClusterRun {
       timeoutMs: ANSWER_TIMEOUT_MS,
       clients: CLIENTS,
       pauseMs: PAUSE_MS,
+      directReadEveryMs: DIRECT_READ_EVERY_MS,
       recorder: this.#recorder,
       workload: new Workload({ shardCount: SHARDS, shardOf, random }),
       random,
@@ -197,11 +217,12 @@ class ClusterRun {
     if (isSealed) this.#cutoverMs = performance.now() - enabledAtMs;
     else this.#problems.push(`not every shard is cut over ${SEALED_WITHIN_MS} ms after the faults`);
     const leftMs = healedAtMs + RESUMED_WITHIN_MS - performance.now();
-    await within(leftMs, () => this.#late(healedAtMs).length === 0);
-    const late = this.#late(healedAtMs);
-    if (late.length > 0) {
+    const late = (): readonly number[] =>
+      shardsWithoutWrite(this.#recorder.history, { sinceMs: healedAtMs, shardCount: SHARDS });
+    const isResumed = await within(leftMs, () => late().length === 0);
+    if (!isResumed) {
       this.#problems.push(
-        `invariant 12: no write within ${RESUMED_WITHIN_MS} ms of the last fault on shards ${late.join()}`,
+        `invariant 12: no write within ${RESUMED_WITHIN_MS} ms of the last fault on shards ${late().join()}`,
       );
     }
     const input = { history: this.#recorder.history, faults: this.#faults, shardCount: SHARDS };
@@ -211,17 +232,6 @@ class ClusterRun {
           `${fault.kind} of ${fault.target}`,
       );
     }
-  }
-
-  /** Shards on which no write that was sent after a moment has been acknowledged. */
-  #late(sinceMs: number): readonly number[] {
-    const written = new Set<number>();
-    for (const { shardId, invokedAt, replies } of this.#recorder.history) {
-      if (invokedAt >= sinceMs && replies !== undefined) written.add(shardId);
-    }
-    return Array.from({ length: SHARDS }, (_, shardId) => shardId).filter(
-      (shardId) => !written.has(shardId),
-    );
   }
 
   async #atRest(world: World, log: LogRecorder): Promise<void> {
@@ -234,10 +244,13 @@ class ClusterRun {
     const ledger = this.#ledger;
     this.#problems.push(...(await checkAtRest({ world, logs: log.logs, ledger })));
     await log.stop();
+    this.#phase('checks at rest');
     this.#checkProcesses(world);
     await world.stop();
+    this.#phase('stop');
     this.#problems.push(...(await checkStopped(world, SHARDS, ledger)));
     this.#problems.push(...checkHistory(this.#recorder.history).problems);
+    this.#phase('checks of stores and history');
   }
 
   /** Invariant 11: nothing but the nemesis ends a process. */

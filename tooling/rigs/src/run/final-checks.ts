@@ -26,11 +26,17 @@ export async function checkAtRest({ world, logs, ledger }: RestingChecks): Promi
     return found === null || found === undefined ? undefined : BigInt(found);
   };
   problems.push(...checkLogs({ logs, cutoverIndexOf, ledger }));
-  for (const { admin, process } of world.nodes) {
-    const report = await admin.verify();
-    problems.push(...report.problems.map((problem) => `verify on ${process.name}: ${problem}`));
-  }
+  for (const node of world.nodes) problems.push(...(await verify(node)));
   return problems;
+}
+
+async function verify({ admin, process }: ClusterNode): Promise<readonly string[]> {
+  try {
+    const { problems } = await admin.verify();
+    return problems.map((problem) => `verify on ${process.name}: ${problem}`);
+  } catch (error) {
+    return [`verify on ${process.name}: ${String(error)}`];
+  }
 }
 
 /** Of the data directories, once the nodes have stopped. */

@@ -15,7 +15,32 @@ interface Plant {
   readonly replace: string;
 }
 
-const plants: Readonly<Record<string, readonly Plant[]>> = {};
+const plants: Readonly<Record<string, readonly Plant[]>> = {
+  /** A leader that was deposed appends all the same, over what its successor has put there. */
+  'no-fence': [
+    {
+      file: 'packages/raft-engine-etcd/dist/group-appender.js',
+      find: 'compare: [isCreatedAt(leader, term), isAbsent(slot)],',
+      replace: 'compare: [],',
+    },
+  ],
+  /** A marker is applied, and the wrap stays what it was. */
+  'no-install': [
+    {
+      file: 'apps/node/dist/payload-wrap-installer.js',
+      find: 'this.#slots.get(shardId)?.setRaftPayloadWrap(wrap);',
+      replace: '',
+    },
+  ],
+  /** A leader that has lost touch with etcd believes that it still leads. */
+  'stale-read': [
+    {
+      file: 'packages/raft-engine-etcd/dist/session.js',
+      find: 'if (performance.now() < this.#lease.validUntilMs)',
+      replace: 'if (true)',
+    },
+  ],
+};
 
 export const plantNames: readonly string[] = Object.keys(plants);
 

@@ -49,6 +49,16 @@ export function lateResumptions(stalls: readonly Stall[]): readonly Stall[] {
   });
 }
 
+/** Shards on which no write that was sent at this moment or later has been acknowledged. */
+export function shardsWithoutWrite(
+  history: readonly RecordedOperation[],
+  { sinceMs, shardCount }: { readonly sinceMs: number; readonly shardCount: number },
+): readonly number[] {
+  return acknowledgedWrites(history, shardCount).flatMap((writes, shardId) =>
+    writes.some(({ invokedAt }) => invokedAt >= sinceMs) ? [] : [shardId],
+  );
+}
+
 function acknowledgedWrites(
   history: readonly RecordedOperation[],
   shardCount: number,

@@ -18,6 +18,8 @@ export interface RunResult {
   readonly operationsPerSecondBefore: number;
   /** From the first call for the cutover until every shard was cut over on every node. */
   readonly cutoverMs: number | null;
+  /** How long each part of the run took. */
+  readonly phasesMs: Readonly<Record<string, number>>;
   readonly faults: readonly FaultRecord[];
   /** From the end of each fault, for each shard, until a write was acknowledged. */
   readonly resumedAfterMs: readonly number[];
@@ -27,7 +29,9 @@ export interface RunResult {
   readonly sealsChecked: number;
 }
 
-/** One line for people. */
+const PROBLEMS_SHOWN = 15;
+
+/** One line for people, and one for each problem. */
 export function describeRun(run: RunResult): string {
   const faults = run.faults
     .map(({ kind, target, beganAtMs, endedAtMs }) => {
@@ -45,7 +49,10 @@ export function describeRun(run: RunResult): string {
     faults,
     `${run.seconds.toFixed(1)} s`,
   ];
-  return [words.join(' | '), ...run.problems.map((problem) => `  ${problem}`)].join('\n');
+  const shown = run.problems.slice(0, PROBLEMS_SHOWN).map((problem) => `  ${problem}`);
+  const hidden = run.problems.length - shown.length;
+  if (hidden > 0) shown.push(`  and ${hidden} more, in result.json`);
+  return [words.join(' | '), ...shown].join('\n');
 }
 
 function seconds(ms: number): string {

@@ -158,10 +158,10 @@ export class World {
     }
   }
 
-  /** Ends every process, nodes first. */
+  /** Ends every process, the nodes first and in good order: etcd takes seconds to do so, and need not. */
   async stop(): Promise<void> {
     await Promise.all(this.nodes.map(({ process }) => process.stop()));
-    await Promise.all(this.members.map(({ process }) => process.stop()));
+    await this.kill();
   }
 
   async kill(): Promise<void> {

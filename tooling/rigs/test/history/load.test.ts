@@ -55,6 +55,7 @@ describe('a load on a real Redis', () => {
       timeoutMs: 2_000,
       clients: 6,
       pauseMs: 1,
+      directReadEveryMs: 10,
       random,
       recorder,
       workload: new Workload({ shardCount: 4, shardOf, random }),
