@@ -172,7 +172,7 @@ it('a node that is of no cluster waits as well', async () => {
   shard.confirmRead = (done) => asked.push(done);
   one.send(set('a', '1') + get('a') + request('EXISTS', 'a', 'b'));
   await eventually(() => asked.length === 1);
-  expect(one.received).toBe('+OK\r\n');
+  expect(await one.until('OK\r\n')).toBe('+OK\r\n');
   asked[0]?.(null);
   expect(await one.until(':1\r\n')).toBe('+OK\r\n$1\r\n1\r\n:1\r\n');
 });
