@@ -1,33 +1,85 @@
 /**
- * `npm run bench [-- seal|server|growth ...] [--rounds N] [--scale X]`: prints markdown tables. Servers
- * and load generators run on loopback, end by themselves, and leave nothing behind.
+ * `npm run bench [-- <benchmark> ...] [--rounds N] [--scale X]`: prints markdown tables. Servers and
+ * load generators run on loopback, end by themselves, and leave nothing behind.
  */
-import { cpus } from 'node:os';
-import { parseArgs } from 'node:util';
+import { constants, cpus } from 'node:os';
+import { inspect, parseArgs } from 'node:util';
+import { etcdBench } from './etcd/etcd-bench.ts';
 import { growthBench } from './growth-bench.ts';
 import { sealBench } from './seal-bench.ts';
 import { serverBench } from './server-bench.ts';
+import { closeEverything } from './teardown.ts';
 
-const { positionals, values } = parseArgs({
-  allowPositionals: true,
-  options: { rounds: { type: 'string', default: '5' }, scale: { type: 'string', default: '1' } },
-});
-const rounds = Number(values.rounds);
-const scale = Number(values.scale);
-if (!(rounds >= 1) || !(scale > 0)) throw new RangeError('--rounds and --scale are positive');
+const usage = `usage: npm run bench [-- [<benchmark> ...] [--rounds <n>] [--scale <x>]]
 
-const benches: Readonly<Record<string, () => Promise<string> | string>> = {
+  seal       seal and open against bare node:crypto
+  server     SET and GET against redis-server --appendfsync always
+  growth     restart time and memory against the number of keys
+  etcd       proposals to shard groups over etcd against plain puts, and group commit against
+             one transaction per shard
+
+Without a name: all. --rounds: how often everything is measured, by default 5 times, growth
+3 times at most. --scale: multiplies the length of each run of server and etcd, by
+default 1.
+`;
+
+/** Several times what the longest takes: only a hang is ended. */
+const BENCH_MS_MAX = 60 * 60_000;
+const CLOSED_WITHIN_MS = 10_000;
+
+interface Options {
+  readonly rounds: number;
+  readonly scale: number;
+}
+
+const benches: Readonly<Record<string, (options: Options) => Promise<string> | string>> = {
   seal: sealBench,
-  server: () => serverBench({ rounds, scale }),
-  growth: () => growthBench(Math.min(rounds, 3)),
+  server: serverBench,
+  growth: ({ rounds }) => growthBench(Math.min(rounds, 3)),
+  etcd: etcdBench,
 };
 
-const wanted = positionals.length === 0 ? Object.keys(benches) : positionals;
-process.stdout.write(
-  `Node ${process.version}, ${cpus().length} x ${cpus()[0]?.model ?? 'CPU'}\n\n`,
-);
-for (const name of wanted) {
-  const bench = benches[name];
-  if (!bench) throw new RangeError(`${name}: expected ${Object.keys(benches).join(', ')}`);
-  process.stdout.write(`${await bench()}\n\n`);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => void end(128 + constants.signals[signal]));
+}
+try {
+  await run();
+} catch (error) {
+  process.stderr.write(`${inspect(error)}\n`);
+  process.exitCode = 1;
+}
+
+async function run(): Promise<void> {
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: {
+      rounds: { type: 'string', default: '5' },
+      scale: { type: 'string', default: '1' },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  const options = { rounds: Number(values.rounds), scale: Number(values.scale) };
+  const areGood = Number.isSafeInteger(options.rounds) && options.rounds > 0 && options.scale > 0;
+  const wanted = positionals.length === 0 ? Object.keys(benches) : positionals;
+  const unknown = wanted.find((name) => !Object.hasOwn(benches, name));
+  if (values.help || unknown !== undefined || !areGood) {
+    process.stdout.write(usage);
+    process.exitCode = values.help ? 0 : 2;
+    return;
+  }
+  process.stdout.write(
+    `Node ${process.version}, ${cpus().length} x ${cpus()[0]?.model ?? 'CPU'}\n\n`,
+  );
+  for (const name of wanted) {
+    const late = setTimeout(() => void end(1, `${name} takes too long\n`), BENCH_MS_MAX);
+    process.stdout.write(`${await benches[name]?.(options)}\n\n`);
+    clearTimeout(late);
+  }
+}
+
+async function end(exitCode: number, why = ''): Promise<void> {
+  process.stderr.write(why);
+  setTimeout(() => process.exit(exitCode), CLOSED_WITHIN_MS);
+  await closeEverything();
+  process.exit(exitCode);
 }

@@ -3,15 +3,11 @@
  * every write, in turns, over the same keys and sizes.
  */
 import { CLIENTS, KEYS, type LoadResult, redisBenchmark, VALUE_BYTES } from './redis-benchmark.ts';
-import {
-  removeDirectory,
-  type ServerProcess,
-  scratchDirectory,
-  startNode,
-  startRedis,
-} from './server-process.ts';
+import { scratchDirectory } from './scratch-directory.ts';
+import { type ServerProcess, startNode, startRedis } from './server-process.ts';
 import { formatSpread, ratios, spread } from './statistics.ts';
 import { table } from './table.ts';
+import { closing } from './teardown.ts';
 
 export interface ServerBenchOptions {
   readonly rounds: number;
@@ -26,14 +22,12 @@ const cases = [
   { command: 'get', pipeline: 16, requests: 1_000_000 },
 ] as const;
 
-export async function serverBench(options: ServerBenchOptions): Promise<string> {
-  const directories = await Promise.all([0, 1, 2].map(() => scratchDirectory()));
-  const [redisPath = '', sealedPath = '', cleartextPath = ''] = directories;
-  const redis = await startRedis(redisPath);
-  const sealed = await startNode(sealedPath, 'sealed');
-  const cleartext = await startNode(cleartextPath, 'cleartext');
-  const servers = [redis, sealed, cleartext];
-  try {
+export function serverBench(options: ServerBenchOptions): Promise<string> {
+  return closing(async (teardown) => {
+    const redis = await startRedis(await scratchDirectory(teardown), teardown);
+    const sealed = await startNode(await scratchDirectory(teardown), 'sealed', teardown);
+    const cleartext = await startNode(await scratchDirectory(teardown), 'cleartext', teardown);
+    const servers = [redis, sealed, cleartext];
     for (const { port } of servers) {
       await redisBenchmark({ port, command: 'set', requests: 5 * KEYS, pipeline: 16 });
     }
@@ -45,10 +39,7 @@ export async function serverBench(options: ServerBenchOptions): Promise<string> 
     const head = ['command', 'server', 'per second', 'p50 ms', 'p99 ms', '/ redis', '/ cleartext'];
     const setting = `${VALUE_BYTES} B values, ${KEYS} keys, ${CLIENTS} connections`;
     return `## SET and GET, ${setting}, ${options.rounds} rounds\n\n${table(head, rows)}`;
-  } finally {
-    await Promise.all(servers.map((server) => server.end()));
-    await Promise.all(directories.map(removeDirectory));
-  }
+  });
 }
 
 type Case = {

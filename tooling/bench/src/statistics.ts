@@ -17,6 +17,17 @@ export function spread(values: readonly number[]): Spread {
   return { median: (lower + upper) / 2, min, max };
 }
 
+/**
+ * The smallest value that at least `share` of all values do not exceed (nearest rank).
+ * @throws RangeError for no values
+ */
+export function quantile(values: readonly number[] | Float64Array, share: number): number {
+  const sorted = Float64Array.from(values).sort();
+  const value = sorted[Math.max(0, Math.ceil(share * sorted.length) - 1)];
+  if (value === undefined) throw new RangeError('no values');
+  return value;
+}
+
 /** Ratios of values taken in the same round. */
 export function ratios(values: readonly number[], peers: readonly number[]): number[] {
   return values.map((value, round) => value / (peers[round] ?? Number.NaN));

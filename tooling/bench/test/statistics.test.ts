@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatSpread, ratios, spread } from '../src/statistics.ts';
+import { formatSpread, quantile, ratios, spread } from '../src/statistics.ts';
 
 describe('spread', () => {
   it('gives the middle value of an odd count and the mean of the middle two of an even one', () => {
@@ -14,5 +14,19 @@ describe('spread', () => {
   it('compares values of the same round', () => {
     expect(ratios([1, 4], [2, 2])).toEqual([0.5, 2]);
     expect(formatSpread({ median: 1, min: 0.5, max: 2 }, 1)).toBe('1.0 (0.5-2.0)');
+  });
+});
+
+describe('quantile', () => {
+  it('gives the smallest value that so many do not exceed, in whatever order they are', () => {
+    const values = Array.from({ length: 200 }, (_, place) => 200 - place);
+    expect(quantile(values, 0.5)).toBe(100);
+    expect(quantile(values, 0.99)).toBe(198);
+    expect(quantile(values, 1)).toBe(200);
+    expect(quantile([7], 0.99)).toBe(7);
+  });
+
+  it('refuses no values', () => {
+    expect(() => quantile([], 0.5)).toThrow(RangeError);
   });
 });
