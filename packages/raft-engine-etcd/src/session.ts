@@ -220,7 +220,9 @@ export class Session {
       await sleep(isKept ? everyMs : POLL_MS, signal);
       if (signal.aborted) return;
       try {
-        isKept = await (this.#lease === undefined ? this.#renew() : this.#keepAlive(this.#lease));
+        if (this.#lease === undefined) isKept = await this.#renew();
+        else if (this.isCurrent()) isKept = await this.#keepAlive(this.#lease);
+        else isKept = await this.#giveUp(this.#lease);
       } catch (error) {
         isKept = false;
         const message = reasonOf(error);
@@ -242,6 +244,22 @@ export class Session {
     if (written.header.raftTerm !== kept.header.raftTerm) return false;
     this.#extend(lease, sentMs);
     return true;
+  }
+
+  /**
+   * A lease that has lapsed by the clock holds nothing of use any more, and is not kept alive: where
+   * requests arrive and answers do not, its leader keys would stand in the way of every other node
+   * for as long as that lasts.
+   */
+  async #giveUp({ id }: Lease): Promise<boolean> {
+    const options = { patienceMs: REVOKE_PATIENCE_MS };
+    try {
+      await this.#client.persist('Lease.LeaseRevoke', { id }, options);
+    } catch (error) {
+      if (kindOf(error) !== 'leaseNotFound') throw error;
+    }
+    this.#lose();
+    return false;
   }
 
   #lose(): void {
