@@ -35,6 +35,14 @@ export class NodeMetrics {
       gauges.rows.set({ ...labels, form: 'sealed' }, shard.rowsSealed);
       gauges.rows.set({ ...labels, form: 'cleartext' }, shard.rowsCleartext);
     }
+    if (status.cluster) {
+      const { members, etcdBytes } = status.cluster;
+      const alive = members.filter(({ isAlive }) => isAlive).length;
+      gauges.members.set({ state: 'alive' }, alive);
+      gauges.members.set({ state: 'out_of_reach' }, members.length - alive);
+      gauges.shardsWithLeader.set(members.flatMap(({ leads }) => leads).length);
+      gauges.etcdBytes.set(etcdBytes);
+    }
     for (const gauge of [gauges.activeDekId, gauges.seals, gauges.nonceEpoch]) gauge.reset();
     for (const key of status.keys) {
       const labels = { purpose: key.purpose, dek_id: String(key.dekId) };
@@ -65,5 +73,8 @@ function makeGauges(registry: Registry) {
     activeDekId: gauge('active_dek_id', 'Data key that new seals use.', ['purpose']),
     seals: gauge('dek_seals', 'Seals drawn by this process.', perKey),
     nonceEpoch: gauge('dek_nonce_epoch', 'Nonce epoch of this node.', perKey),
+    members: gauge('cluster_members', 'Members, as this node sees them.', ['state']),
+    shardsWithLeader: gauge('cluster_shards_led', 'Shards that some node is known to lead.'),
+    etcdBytes: gauge('etcd_database_bytes', 'Size of the database of etcd.'),
   } as const;
 }

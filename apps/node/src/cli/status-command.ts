@@ -1,6 +1,7 @@
 /** `raftseal status`: one screen about a running node. */
 import { Command } from 'commander';
 import type { NodeStatus } from '../admin/operations.ts';
+import { memberText } from './member-command.ts';
 import { adminClient, type NodeAddressOptions, withNodeAddress } from './node-address.ts';
 import { table } from './table.ts';
 
@@ -21,7 +22,8 @@ export function statusText(status: NodeStatus): string {
     `node ${status.nodeId}, raftseal ${status.version}, up ${seconds} s, ${status.clients} clients`,
     `encryption ${status.encryption}, values ${status.storage}, KEK ${status.kekUri ?? 'none'}`,
   ];
-  return [...head, '', shardTable(status), ...keyTable(status)].join('\n');
+  const members = status.cluster ? ['', memberText(status.cluster)] : [];
+  return [...head, '', shardTable(status), ...keyTable(status), ...members].join('\n');
 }
 
 function shardTable({ shards }: NodeStatus): string {

@@ -61,6 +61,14 @@ describe('a cluster', () => {
     expect(digests[1]).toEqual(digests[0]);
     expect(digests[2]).toEqual(digests[0]);
     for (const node of nodes) expect((await node.verify()).problems).toEqual([]);
+    const metrics = (await first.metrics()).text;
+    expect(metrics).toContain('raftseal_cluster_members{state="alive"} 3');
+    expect(metrics).toContain(`raftseal_cluster_shards_led ${SHARD_COUNT}`);
+    const members = first.status().cluster?.members ?? [];
+    expect(members.map(({ role, isAlive }) => [role, isAlive])).toEqual(
+      members.map(() => ['voter', true]),
+    );
+    expect(members.flatMap(({ leads }) => leads).toSorted()).toEqual(shardIds);
   }, 60_000);
 
   it('goes on without a node that stops, and takes it back', async () => {
