@@ -4,8 +4,9 @@
  * a process that hangs keeps its connections open, and nothing else tells of it.
  */
 import { setMaxListeners } from 'node:events';
+import { isIP } from 'node:net';
+import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import {
-  type ChannelCredentials,
   type ChannelOptions,
   Client,
   type ClientDuplexStream,
@@ -77,16 +78,7 @@ export class EtcdClient {
     this.#onEvent = onEvent;
     // Everything that waits listens to it.
     setMaxListeners(0, this.#closing.signal);
-    this.#clients = access.endpoints.map((endpoint) => {
-      const { protocol, hostname, port } = new URL(endpoint);
-      const isTls = protocol === 'https:';
-      const target = `${hostname}:${port || (isTls ? 443 : 80)}`;
-      return new Client(
-        target,
-        isTls ? tlsOf(access) : credentials.createInsecure(),
-        channelOptions,
-      );
-    });
+    this.#clients = access.endpoints.map((endpoint) => clientOf(endpoint, access));
     this.#answeredMs = access.endpoints.map(() => 0);
     const { user } = access;
     if (user === undefined) return;
@@ -301,8 +293,26 @@ function metadataOf(token: string | undefined): Metadata {
   return metadata;
 }
 
-function tlsOf({ tls = {} }: CheckedAccess): ChannelCredentials {
-  const bytes = (pem: string | undefined): Buffer | null =>
-    pem === undefined ? null : Buffer.from(pem);
-  return credentials.createSsl(bytes(tls.caPem), bytes(tls.keyPem), bytes(tls.certificatePem));
+function clientOf(endpoint: string, access: CheckedAccess): Client {
+  const { protocol, hostname, port } = new URL(endpoint);
+  if (protocol === 'http:') {
+    return new Client(`${hostname}:${port || 80}`, credentials.createInsecure(), channelOptions);
+  }
+  const { caPem, keyPem, certificatePem } = access.tls ?? {};
+  const [ca, key, certificate] = [caPem, keyPem, certificatePem].map((pem) =>
+    pem === undefined ? null : Buffer.from(pem),
+  );
+  const address = hostname.replace(/^\[|\]$/g, '');
+  const target = `${hostname}:${port || 443}`;
+  if (isIP(address) === 0) {
+    const tls = credentials.createSsl(ca, key, certificate);
+    return new Client(target, tls, channelOptions);
+  }
+  // TLS has names of servers, and an address is none (RFC 6066, section 3): the server gets to see
+  // another one, and its certificate must have the address.
+  const tls = credentials.createSsl(ca, key, certificate, {
+    checkServerIdentity: (_name, found: PeerCertificate) => checkServerIdentity(address, found),
+  });
+  const options = { ...channelOptions, 'grpc.ssl_target_name_override': 'etcd.invalid' };
+  return new Client(target, tls, options);
 }

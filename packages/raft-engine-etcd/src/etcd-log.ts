@@ -52,7 +52,7 @@ export class EtcdLog {
     this.#client = client;
     this.#session = session;
     this.session = session;
-    this.#space = new Space(client, options);
+    this.#space = new Space(client, keys, options);
     this.#appender = new GroupAppender({ client, keys, space: this.#space });
     this.documents = new Documents({ client, hub, keys, session, nodeId });
     const shared = {

@@ -6,6 +6,9 @@
  * slot is free. Otherwise it tells what stands in the slot: the very same bytes are an earlier
  * attempt of the same append that was made, since they carry the term, and only this process
  * appends in it.
+ *
+ * etcd 3.4 looks neither for permissions nor for the quota inside nested transactions. So there is
+ * a put beside them, in the branch that is never taken: for that, it looks for both.
  */
 import type { AppendOutcome } from '@raftseal/interface';
 import { kindOf } from './call-error.ts';
@@ -35,6 +38,7 @@ const GROUP_APPENDS_MAX = 100;
 const GROUP_BYTES_MAX = 1_400_000;
 /** Of one append beside its value: three keys and what frames them. */
 const OVERHEAD_BYTES = 900;
+const NOTHING = Buffer.alloc(0);
 
 export class GroupAppender {
   readonly #client: EtcdClient;
@@ -86,7 +90,8 @@ export class GroupAppender {
   async #send(group: readonly Pending[]): Promise<void> {
     try {
       const success = group.map((append) => this.#request(append));
-      const { responses } = await this.#client.call('KV.Txn', { success });
+      const request = { success, failure: [put(this.#keys.sync, NOTHING)] };
+      const { responses } = await this.#client.call('KV.Txn', request);
       for (const [place, append] of group.entries()) {
         append.resolve(this.#outcome(append, responses[place]));
       }

@@ -63,7 +63,7 @@ export class Keys {
     return this.#key(`writes/${nodeId}`);
   }
 
-  /** Never there: to delete it changes nothing, and is a write all the same. */
+  /** Hardly ever there: to delete it changes nothing, and is a write all the same. */
   get sync(): Buffer {
     return this.#key('sync');
   }

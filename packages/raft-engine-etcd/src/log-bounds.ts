@@ -4,7 +4,7 @@
  * The revision is that of a write, and every read names it. A member that does not have it yet
  * refuses, so nothing here can be out of date, whatever a member takes itself for: a plain read of
  * etcd 3.4.20 to 3.4.41 can be, after the member was stopped (etcd-io/etcd 20418). The write
- * deletes a key that never exists. Unlike a transaction, a full etcd takes it.
+ * deletes a key that does not exist. Unlike a transaction, a full etcd takes it.
  */
 import { kindOf } from './call-error.ts';
 import type { EtcdClient, PersistOptions } from './client.ts';

@@ -120,7 +120,13 @@ interface Lease {
   readonly ttl: string;
 }
 
-export const alarm = { deactivate: 2, noSpace: 1 } as const;
+export const alarmAction = { get: 0, deactivate: 2 } as const;
+export const NO_SPACE_ALARM = 1;
+
+interface Alarm {
+  readonly memberId: string;
+  readonly alarm: number;
+}
 
 /** Request and response of each method that is answered once. */
 export interface UnaryMethods {
@@ -133,8 +139,8 @@ export interface UnaryMethods {
   'Lease.LeaseKeepAlive': [{ readonly id: string }, Lease];
   'Lease.LeaseTimeToLive': [{ readonly id: string }, Lease & { readonly grantedTtl: string }];
   'Maintenance.Alarm': [
-    { readonly action: number; readonly memberId: string; readonly alarm: number },
-    { readonly header: Header },
+    Alarm & { readonly action: number },
+    { readonly header: Header; readonly alarms: readonly Alarm[] },
   ];
   'Maintenance.Status': [
     Record<string, never>,

@@ -50,7 +50,8 @@ const messages: Readonly<Record<string, string>> = {
   LeaseTimeToLiveRequest: 'int64 id 1, bool keys 2',
   LeaseTimeToLiveResponse: 'ResponseHeader header 1, int64 id 2, int64 ttl 3, int64 grantedTtl 4',
   AlarmRequest: 'int32 action 1, uint64 memberId 2, int32 alarm 3',
-  AlarmResponse: 'ResponseHeader header 1',
+  AlarmMember: 'uint64 memberId 1, int32 alarm 2',
+  AlarmResponse: 'ResponseHeader header 1, AlarmMember* alarms 2',
   StatusRequest: '',
   StatusResponse:
     'ResponseHeader header 1, string version 2, int64 dbSize 3, string* errors 8, int64 dbSizeInUse 9',

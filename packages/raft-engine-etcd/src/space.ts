@@ -2,21 +2,27 @@
  * The space that etcd has left, and the history that it keeps.
  *
  * A full etcd takes neither appends nor leases until an operator has made room, so appends are
- * refused before: at 80 % of the quota in use. The file itself never shrinks by itself, and its
- * free pages are used again; it may come closer to the quota, by which etcd measures it.
+ * refused before: at 80 % of the quota in use, or with a file of 98 % of it. etcd measures the file;
+ * this never shrinks by itself, but its free pages are used again.
  */
 import type { RaftsealError } from '@raftseal/interface';
 import { kindOf } from './call-error.ts';
 import type { EtcdClient } from './client.ts';
 import { noSpace } from './errors.ts';
 import type { EtcdEvent } from './events.ts';
-import { alarm } from './messages.ts';
+import type { Keys } from './keys.ts';
+import { alarmAction, NO_SPACE_ALARM } from './messages.ts';
+import { put } from './transaction.ts';
 import { Bell } from './waiting.ts';
 
 const IN_USE_SHARE_MAX = 0.8;
-const FILE_SHARE_MAX = 0.95;
+const FILE_SHARE_MAX = 0.98;
+/** How much a file may grow for each byte appended, free pages left aside. */
+const FILE_GROWTH = 1.5;
 const POLL_MS = 5_000;
-const POLL_WHILE_LOW_MS = 1_000;
+/** From this share of the quota on, a file is looked at more often. */
+const WATCHED_FILE_SHARE = 0.7;
+const POLL_WATCHED_MS = 1_000;
 const POLL_TIMEOUT_MS = 1_500;
 const PATIENCE_MS = 10_000;
 const DEFRAGMENT_TIMEOUT_MS = 600_000;
@@ -33,6 +39,7 @@ export interface SpaceStatus {
 
 export class Space {
   readonly #client: EtcdClient;
+  readonly #keys: Keys;
   readonly #bytesMax: number;
   readonly #compactAfterMs: number;
   readonly #onEvent: (event: EtcdEvent) => void;
@@ -47,6 +54,7 @@ export class Space {
 
   constructor(
     client: EtcdClient,
+    keys: Keys,
     options: {
       readonly spaceBytesMax: number;
       readonly compactAfterMs: number;
@@ -54,6 +62,7 @@ export class Space {
     },
   ) {
     this.#client = client;
+    this.#keys = keys;
     this.#bytesMax = options.spaceBytesMax;
     this.#compactAfterMs = options.compactAfterMs;
     this.#onEvent = options.onEvent;
@@ -76,7 +85,8 @@ export class Space {
 
   noteWritten(byteLength: number): void {
     this.#writtenBytes += byteLength;
-    if (this.#refusal === undefined) this.#judge(false);
+    // An estimate refuses nothing: etcd is asked.
+    if (this.#refusal === undefined && this.#shortage() !== undefined) this.#wanted.ring();
   }
 
   /** etcd said that it is full. */
@@ -105,22 +115,35 @@ export class Space {
       const options = { place, timeoutMs: DEFRAGMENT_TIMEOUT_MS };
       await this.#client.call('Maintenance.Defragment', {}, options);
     }
-    const request = { action: alarm.deactivate, memberId: '0', alarm: alarm.noSpace };
-    await this.#client.persist('Maintenance.Alarm', request, { patienceMs: PATIENCE_MS });
+    await this.#takeBackAlarms();
     await this.#observe();
+  }
+
+  /** Each member that was full has raised an alarm of its own. */
+  async #takeBackAlarms(): Promise<void> {
+    const patience = { patienceMs: PATIENCE_MS };
+    const all = { action: alarmAction.get, memberId: '0', alarm: NO_SPACE_ALARM };
+    const { alarms } = await this.#client.persist('Maintenance.Alarm', all, patience);
+    for (const { memberId, alarm } of alarms) {
+      if (alarm !== NO_SPACE_ALARM) continue;
+      const one = { action: alarmAction.deactivate, memberId, alarm };
+      await this.#client.persist('Maintenance.Alarm', one, patience);
+    }
   }
 
   async #poll(): Promise<void> {
     const { closing } = this.#client;
     while (!closing.aborted) {
       await this.#observe();
-      const everyMs = this.#refusal === undefined ? POLL_MS : POLL_WHILE_LOW_MS;
+      const isWatched = this.#fileBytes > WATCHED_FILE_SHARE * this.#bytesMax;
+      const everyMs = isWatched || this.#refusal !== undefined ? POLL_WATCHED_MS : POLL_MS;
       await this.#wanted.next(everyMs, closing);
     }
   }
 
   /** Members differ: each has a file of its own, and the fullest one decides. */
   async #observe(): Promise<void> {
+    if (this.#refusal !== undefined) await this.#nudge();
     const before = this.#writtenBytes;
     const answers = await Promise.all(
       this.#client.endpoints.map((_, place) =>
@@ -137,18 +160,34 @@ export class Space {
     const revision = Math.max(...known.map(({ header }) => Number(header.revision)));
     if (revision > 0) this.#revisions.push({ atMs: performance.now(), revision });
     this.#forget();
-    this.#judge(known.some(({ errors }) => errors.some((text) => text.includes('NOSPACE'))));
+    const isAlarmed = known.some(({ errors }) => errors.some((text) => text.includes('NOSPACE')));
+    this.#judge(isAlarmed ? 'etcd has raised its alarm NOSPACE' : this.#shortage());
   }
 
-  #judge(isAlarmed: boolean): void {
-    const { dbBytes, dbBytesInUse } = this.status;
+  /** What a compaction has freed counts as free only after the next change, and nobody makes one. */
+  async #nudge(): Promise<void> {
+    const request = { success: [put(this.#keys.sync, Buffer.alloc(0))] };
+    await this.#client.call('KV.Txn', request).catch(() => {});
+    await this.#client.call('KV.DeleteRange', { key: this.#keys.sync }).catch(() => {});
+  }
+
+  /** What there is too little of, by what was observed and what was appended since. */
+  #shortage(): string | undefined {
+    const { dbBytesInUse } = this.status;
     const percent = (bytes: number): string => `${((100 * bytes) / this.#bytesMax).toFixed(0)} %`;
-    if (isAlarmed) this.#refuse('etcd has raised its alarm NOSPACE');
-    else if (dbBytesInUse >= IN_USE_SHARE_MAX * this.#bytesMax) {
-      this.#refuse(`${percent(dbBytesInUse)} of ${this.#bytesMax} bytes of etcd are in use`);
-    } else if (dbBytes >= FILE_SHARE_MAX * this.#bytesMax) {
-      this.#refuse(`etcd's file has ${percent(dbBytes)} of ${this.#bytesMax} bytes`);
-    } else if (this.#refusal !== undefined) {
+    if (dbBytesInUse >= IN_USE_SHARE_MAX * this.#bytesMax) {
+      return `${percent(dbBytesInUse)} of ${this.#bytesMax} bytes of etcd are in use`;
+    }
+    const freeBytes = this.#fileBytes - this.#inUseBytes;
+    const grownBytes = Math.max(0, FILE_GROWTH * this.#writtenBytes - freeBytes / 2);
+    const fileBytes = this.#fileBytes + grownBytes;
+    if (fileBytes < FILE_SHARE_MAX * this.#bytesMax) return undefined;
+    return `etcd's file has ${percent(fileBytes)} of ${this.#bytesMax} bytes`;
+  }
+
+  #judge(shortage: string | undefined): void {
+    if (shortage !== undefined) this.#refuse(shortage);
+    else if (this.#refusal !== undefined) {
       this.#refusal = undefined;
       this.#onEvent({ kind: 'space-found', message: 'the log takes entries again' });
     }
