@@ -206,8 +206,9 @@ export class Node implements AdminOperations {
       operations: this.#operations,
       admin: this,
     });
-    await this.#replay();
+    // Before the replay: a snapshot, or the log, may bring keys that stores need at once.
     keys.lifecycle.onChange((state) => this.#onKeyState(state));
+    await this.#replay();
     for (const shard of shards) shard.onState(() => this.#coordinator.consider());
     if (cluster) {
       await this.#listen();
