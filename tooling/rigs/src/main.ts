@@ -13,6 +13,7 @@ import { isolatedRun } from './run/isolated-run.ts';
 import { copyProgram, plantNames } from './run/plants.ts';
 import { describeRun, type RunResult } from './run/run-result.ts';
 import { summarise } from './run/summary.ts';
+import { requirePrograms } from './world/programs.ts';
 
 const { values } = parseArgs({
   options: {
@@ -32,6 +33,7 @@ if (!Number.isSafeInteger(runs) || runs < 1 || !Number.isSafeInteger(firstSeed))
 if (hosts !== 'namespaces' && hosts !== 'loopback') {
   throw new RangeError('--hosts: expected namespaces or loopback');
 }
+requirePrograms(hosts);
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => process.exit(1));

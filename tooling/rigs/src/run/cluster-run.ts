@@ -35,7 +35,7 @@ const SHARDS = 16;
 const LEASE_TTL_MS = 3_000;
 const CLIENTS = 20;
 const PAUSE_MS = 15;
-const DIRECT_READ_EVERY_MS = 25;
+const DIRECT_READ_EVERY_MS = 40;
 const ANSWER_TIMEOUT_MS = 1_500;
 const WARM_UP_MS = 1_000;
 const MEASURED_MS = 1_500;
@@ -60,6 +60,7 @@ class ClusterRun {
   #cutoverMs: number | null = null;
   #faults: RunResult['faults'] = [];
   #logEntries = 0;
+  readonly #enableRefusals: string[] = [];
   #phases: Record<string, number> = {};
   #phaseBeganMs = performance.now();
 
@@ -88,6 +89,7 @@ class ClusterRun {
       reasons: Object.fromEntries(totals.reasons),
       operationsPerSecondBefore: this.#operationsPerSecondBefore,
       cutoverMs: this.#cutoverMs,
+      enableRefusals: this.#enableRefusals,
       phasesMs: this.#phases,
       faults: this.#faults,
       resumedAfterMs: stalls.map(({ resumedAfterMs }) => resumedAfterMs).filter(Number.isFinite),
@@ -191,7 +193,8 @@ class ClusterRun {
 
   /** Asks one node after the other until one says that the cutover is under way. */
   async #enable(world: World, random: Random): Promise<void> {
-    const reasons: string[] = [];
+    const startedMs = performance.now();
+    const since = (): number => Math.round(performance.now() - startedMs);
     const isAccepted = async (): Promise<boolean> => {
       const running = world.nodes.filter(({ process }) => process.state === 'running');
       if (running.length === 0) return false;
@@ -200,13 +203,13 @@ class ClusterRun {
         await admin.enableEncryption(ENABLE_TIMEOUT_MS);
         return true;
       } catch (error) {
-        reasons.push(String(error));
+        this.#enableRefusals.push(`${since()} ms: ${messageOf(error)}`);
         await delay(ENABLE_PAUSE_MS);
         return false;
       }
     };
     if (!(await within(SEALED_WITHIN_MS * 2, isAccepted))) {
-      throw new Error(`encryption could not be enabled: ${reasons.at(-1)}`);
+      throw new Error(`encryption could not be enabled: ${this.#enableRefusals.at(-1)}`);
     }
   }
 

@@ -18,6 +18,8 @@ export interface RunResult {
   readonly operationsPerSecondBefore: number;
   /** From the first call for the cutover until every shard was cut over on every node. */
   readonly cutoverMs: number | null;
+  /** Why the cutover was not begun at once, with the time since the first call for it. */
+  readonly enableRefusals: readonly string[];
   /** How long each part of the run took. */
   readonly phasesMs: Readonly<Record<string, number>>;
   readonly faults: readonly FaultRecord[];

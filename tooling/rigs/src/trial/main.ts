@@ -12,6 +12,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { requirePrograms } from '../world/programs.ts';
 import { World } from '../world/world.ts';
 import { chaos } from './chaos.ts';
 
@@ -31,6 +32,7 @@ if (!Number.isSafeInteger(shardCount) || shardCount < 1 || shardCount > 1024) {
 }
 const seconds = values.seconds === undefined ? undefined : Number(values.seconds);
 if (seconds !== undefined && !(seconds > 0)) throw new RangeError('--seconds: expected a number');
+requirePrograms('loopback');
 
 const stopping = new AbortController();
 const stop = (): void => stopping.abort();
@@ -72,7 +74,7 @@ function introduction(): string {
       `  ${name}  redis-cli -c -p ${place.redisPort}   admin API ${admin.url}`,
   );
   const [first] = world.nodes;
-  const options = `--admin ${first?.admin.url} --data ${first?.dataPath} --token-file ${world.tokenPath}`;
+  const options = `--admin ${first?.admin.url} --token-file ${world.tokenPath}`;
   return [
     `${shardCount} shards, sealed from the first entry on; the KEK is ${join(directory, 'kek')}`,
     ...nodes,
