@@ -27,6 +27,8 @@ export interface Won {
 }
 
 const RETRY_DELAY_MS = 100;
+/** While another node leads, this one may lose its session, or its identity. */
+const LOOK_EVERY_MS = 1_000;
 
 /**
  * Waits until this node is elected.
@@ -44,7 +46,7 @@ export async function standForElection<C extends Claim>(
   for (;;) {
     const lease = await session.held(signal);
     if (leaders.holder(shardId) !== undefined) {
-      await leaders.change(Number.POSITIVE_INFINITY, signal);
+      await leaders.change(LOOK_EVERY_MS, signal);
       continue;
     }
     const yieldMs = candidacy?.yieldMs?.() ?? 0;

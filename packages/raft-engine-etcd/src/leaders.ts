@@ -63,6 +63,8 @@ export class Leaders {
   endElection(shardId: number, claim: Claim | undefined): void {
     this.#standing.delete(shardId);
     if (claim !== undefined) this.#claims.set(shardId, claim);
+    // Its end may be known already.
+    this.#checkClaims();
     this.#sweep();
   }
 

@@ -22,16 +22,27 @@ export interface BoundsParts {
   readonly client: EtcdClient;
   readonly keys: Keys;
   readonly shardId: number;
+  /** Where bounds are looked for, if no revision is given; default: `syncRevision`. */
+  readonly latest?: (options: PersistOptions) => Promise<bigint>;
 }
 
 export interface BoundsOptions extends PersistOptions {
   /** A guess at the head, from below; 0 for none. */
   readonly hint: bigint;
-  /** Revision of a write; without it, one is made. */
+  /** Where to look, if it is known. */
   readonly revision?: bigint;
 }
 
 const PAGE_KEYS = 1_000;
+
+/** The revision that a member has at the moment; it may be out of date. Needs no write. */
+export async function readRevision(
+  { client, keys }: Pick<BoundsParts, 'client' | 'keys'>,
+  options: PersistOptions,
+): Promise<bigint> {
+  const { header } = await client.persist('KV.Range', { key: keys.sync }, options);
+  return BigInt(header.revision);
+}
 
 /** Makes a write that changes nothing; resolves with the revision that it was agreed at. */
 export async function syncRevision(
@@ -49,7 +60,7 @@ export async function findBounds(
 ): Promise<BoundsAtRevision> {
   let { revision } = options;
   for (;;) {
-    revision ??= await syncRevision(parts, options);
+    revision ??= await (parts.latest?.(options) ?? syncRevision(parts, options));
     try {
       const floor = await readFloor(parts, revision, options);
       const head = await findHead(parts, revision, floor, options);

@@ -12,6 +12,7 @@
  * sent after it was agreed in the same Raft term of etcd.
  */
 import { randomBytes } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
 import type { RaftsealError } from '@raftseal/interface';
 import { kindOf } from './call-error.ts';
 import type { EtcdClient } from './client.ts';
@@ -48,7 +49,8 @@ const POLL_MS = 200;
 /** How much longer than its time to live a predecessor's presence may take to go. */
 const LAPSE_GRACE_MS = 3_000;
 const LAPSE_WAIT_MS_MAX = 120_000;
-const OPEN_PATIENCE_MS = 10_000;
+/** How many times longer than one request opening waits for an answer. */
+const OPEN_PATIENCE_REQUESTS = 5;
 const PUBLISH_EVERY_MS = 1_000;
 const REVOKE_PATIENCE_MS = 2_000;
 
@@ -73,6 +75,8 @@ export class Session {
     this.#keys = keys;
     this.#options = options;
     this.#presence = options.presence;
+    // Every election that waits listens to it.
+    setMaxListeners(0, this.#ending.signal);
   }
 
   /** The lease, whether or not it may have lapsed; undefined while there is none. */
@@ -144,17 +148,15 @@ export class Session {
 
   async #presenceInPlace(): Promise<KeyValue | undefined> {
     const key = this.#keys.node(this.#options.nodeId);
-    const options = { patienceMs: OPEN_PATIENCE_MS };
-    return (await this.#client.persist('KV.Range', { key }, options)).kvs[0];
+    return (await this.#client.persist('KV.Range', { key }, this.#openPatience)).kvs[0];
   }
 
   async #lapseWaitMs(leaseId: string): Promise<number> {
     let ttlMs = this.#options.leaseTtlMs;
     if (leaseId !== '0') {
       const request = { id: leaseId };
-      const options = { patienceMs: OPEN_PATIENCE_MS };
-      const { grantedTtl } = await this.#client.persist('Lease.LeaseTimeToLive', request, options);
-      ttlMs = Math.max(ttlMs, 1000 * Number(grantedTtl));
+      const left = await this.#client.persist('Lease.LeaseTimeToLive', request, this.#openPatience);
+      ttlMs = Math.max(ttlMs, 1000 * Number(left.grantedTtl));
     }
     return Math.min(ttlMs + LAPSE_GRACE_MS, LAPSE_WAIT_MS_MAX);
   }
@@ -163,14 +165,14 @@ export class Session {
   async #take(): Promise<boolean> {
     const { node, process, processId } = this.#ownKeys();
     const sentMs = performance.now();
-    const leaseId = await this.#grant(OPEN_PATIENCE_MS);
+    const leaseId = await this.#grant(this.#openPatience);
     const request = {
       compare: [isAbsent(node)],
       success: [put(node, this.#presence, leaseId), put(process, processId)],
       failure: [get(node)],
     };
-    const options = { patienceMs: OPEN_PATIENCE_MS };
-    const { succeeded, header, responses } = await this.#client.persist('KV.Txn', request, options);
+    const answer = await this.#client.persist('KV.Txn', request, this.#openPatience);
+    const { succeeded, header, responses } = answer;
     const found = succeeded ? undefined : foundBy(responses[0]);
     // An earlier attempt that was not answered may have been made.
     if (!succeeded && found?.lease !== leaseId) {
@@ -181,9 +183,12 @@ export class Session {
     return true;
   }
 
-  async #grant(patienceMs?: number): Promise<string> {
+  get #openPatience(): { readonly patienceMs: number } {
+    return { patienceMs: OPEN_PATIENCE_REQUESTS * this.#client.requestTimeoutMs };
+  }
+
+  async #grant(options: { readonly patienceMs: number }): Promise<string> {
     const ttl = Math.ceil(this.#options.leaseTtlMs / 1000);
-    const options = patienceMs === undefined ? {} : { patienceMs };
     return (await this.#client.persist('Lease.LeaseGrant', { ttl }, options)).id;
   }
 
@@ -197,10 +202,17 @@ export class Session {
     const { leaseTtlMs, leaseMarginMs } = this.#options;
     lease.validUntilMs = sentMs + leaseTtlMs - leaseMarginMs;
     this.#isLapsed = false;
+    this.#awaitLapse();
+    if (this.isCurrent()) this.#changed.ring();
+  }
+
+  #awaitLapse(): void {
     clearTimeout(this.#lapseTimer);
-    const leftMs = Math.max(0, lease.validUntilMs - performance.now());
-    this.#lapseTimer = setTimeout(() => this.isCurrent(), Math.ceil(leftMs)).unref();
-    if (leftMs > 0) this.#changed.ring();
+    const lease = this.#lease;
+    // A timer may be early.
+    if (lease === undefined || !this.isCurrent()) return;
+    const leftMs = Math.ceil(lease.validUntilMs - performance.now());
+    this.#lapseTimer = setTimeout(() => this.#awaitLapse(), leftMs).unref();
   }
 
   #noteLapse(): void {
@@ -274,14 +286,14 @@ export class Session {
   async #renew(): Promise<boolean> {
     const { node, process, processId } = this.#ownKeys();
     const sentMs = performance.now();
-    const leaseId = await this.#grant(this.#client.requestTimeoutMs);
+    const options = { patienceMs: this.#client.requestTimeoutMs };
+    const leaseId = await this.#grant(options);
     const presence = this.#presence;
     const request = {
       compare: [isAbsent(node), holds(process, processId)],
       success: [put(node, presence, leaseId)],
       failure: [get(node), get(process)],
     };
-    const options = { patienceMs: this.#client.requestTimeoutMs };
     const { succeeded, header, responses } = await this.#client.persist('KV.Txn', request, options);
     const [found, holder] = succeeded ? [] : responses.map(foundBy);
     if (succeeded || found?.lease === leaseId) {

@@ -98,7 +98,7 @@ export class Space {
 
   /** Drops the history up to a revision that was observed at least `compactAfterMs` ago. */
   async compact(): Promise<void> {
-    this.#forget();
+    await this.#observe();
     const [oldest] = this.#revisions;
     if (oldest === undefined || oldest.atMs > performance.now() - this.#compactAfterMs) return;
     const request = { revision: oldest.revision.toString() };

@@ -1,6 +1,7 @@
 /** How etcd lets a node in: TLS, client certificates, passwords, permissions. */
+import type { LogEntry } from '@raftseal/interface';
 import { describe, expect, it } from 'vitest';
-import { type EtcdAccess, type EtcdEventKind, openEtcdLog } from '../src/index.ts';
+import { type EtcdAccess, type EtcdEventKind, inspectEtcdLog, openEtcdLog } from '../src/index.ts';
 import { useEtcd } from './cluster.ts';
 import {
   appendOne,
@@ -44,11 +45,15 @@ describe('TLS with client certificates', () => {
     await expect(open(access, 'others')).rejects.toEqual(code('RAFTSEAL_ENGINE_ACCESS_DENIED'));
   });
 
-  it('refuses who has none, or one of another authority, or another server', async () => {
+  it('refuses who has no certificate, and is refused as a server of an unknown authority', async () => {
     const { endpoints, tls } = cluster.etcd;
     const caPem = tls?.caPem ?? '';
     const unavailable = code('RAFTSEAL_ENGINE_UNAVAILABLE');
-    const attempts = [open({ endpoints, tls: { caPem } }), open({ endpoints })];
+    const requestTimeoutMs = 300;
+    const attempts = [
+      open({ endpoints, requestTimeoutMs, tls: { caPem } }),
+      open({ endpoints, requestTimeoutMs }),
+    ];
     for (const attempt of await Promise.allSettled(attempts)) {
       expect(attempt).toMatchObject({ status: 'rejected', reason: unavailable });
     }
@@ -56,7 +61,10 @@ describe('TLS with client certificates', () => {
 });
 
 describe('TLS with a password', () => {
-  const users = [{ name: 'node', password: 'of-node', keyPrefix: 'mine/' }];
+  const users = [
+    { name: 'node', password: 'of-node', keyPrefix: 'mine/' },
+    { name: 'reader', password: 'of-reader', keyPrefix: 'reader/' },
+  ];
   const cluster = useEtcd({
     tls: { clientCertificates: false },
     auth: { rootPassword: 'of-root', users },
@@ -94,6 +102,21 @@ describe('TLS with a password', () => {
     await until(async () => (await appendOne(engine, leadership, 2n)).outcome === 'done');
     expectEntries(await following, 1n, 2n);
     await log.close();
+  });
+
+  it('lets a log be inspected by who may only read', async () => {
+    const log = await open(accessOf('of-node'), 'mine/inspected');
+    const engine = log.engine(7);
+    await appendRange(engine, await engine.elect(), 1n, 20n);
+    await engine.truncate(4n);
+    await log.close();
+    const grant = ['role', 'grant-permission', '--prefix', 'reader', 'read', 'mine/'];
+    await cluster.etcd.etcdctl(...grant);
+    const access = { ...accessOf(''), user: { name: 'reader', password: 'of-reader' } };
+    const entries: LogEntry[] = [];
+    for await (const entry of inspectEtcdLog(access, 'mine/inspected', 7)) entries.push(entry);
+    expectEntries(entries, 5n, 20n);
+    await expect(open(access, 'mine/other')).rejects.toEqual(code('RAFTSEAL_ENGINE_ACCESS_DENIED'));
   });
 
   it('refuses a wrong password and a user without permission, and names neither', async () => {

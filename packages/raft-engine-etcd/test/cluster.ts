@@ -2,6 +2,7 @@
 import { type EtcdCluster, type EtcdOptions, startEtcd } from '@raftseal/etcd-for-tests';
 import { afterAll, afterEach, beforeAll } from 'vitest';
 import { type EtcdLog, type EtcdLogOptions, openEtcdLog } from '../src/index.ts';
+import { type CallProxy, startProxy } from './proxy.ts';
 
 export interface TestCluster {
   readonly etcd: EtcdCluster;
@@ -9,6 +10,8 @@ export interface TestCluster {
   readonly prefix: string;
   /** Opened over the prefix of this test, and closed after it. */
   open(options?: Partial<EtcdLogOptions>): Promise<EtcdLog>;
+  /** Before the only member; closed after the logs of the test. */
+  proxy(): Promise<CallProxy>;
   /** The lease of a node's session, as etcdctl takes it. */
   leaseOf(nodeId: string): Promise<string>;
 }
@@ -18,6 +21,7 @@ export function useEtcd(options: EtcdOptions = {}): TestCluster {
   let etcd: EtcdCluster | undefined;
   let tests = 1;
   const logs: EtcdLog[] = [];
+  const proxies: CallProxy[] = [];
   const running = (): EtcdCluster => {
     if (etcd === undefined) throw new Error('etcd was not started');
     return etcd;
@@ -27,6 +31,7 @@ export function useEtcd(options: EtcdOptions = {}): TestCluster {
   });
   afterEach(async () => {
     await Promise.all(logs.splice(0).map((log) => log.close()));
+    for (const proxy of proxies.splice(0)) proxy.close();
     tests += 1;
   });
   afterAll(() => etcd?.close());
@@ -43,6 +48,11 @@ export function useEtcd(options: EtcdOptions = {}): TestCluster {
       const log = await openEtcdLog({ ...base, ...own });
       logs.push(log);
       return log;
+    },
+    proxy: async () => {
+      const proxy = await startProxy(running().endpoints[0] ?? '');
+      proxies.push(proxy);
+      return proxy;
     },
     leaseOf: async (nodeId: string) => {
       const key = `${cluster.prefix}/nodes/${nodeId}`;

@@ -1,17 +1,10 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Document } from '../src/index.ts';
 import { useEtcd } from './cluster.ts';
-import { type CallProxy, lost, startProxy } from './proxy.ts';
+import { lost } from './proxy.ts';
 import { code, until } from './samples.ts';
 
 const cluster = useEtcd();
-let proxy: CallProxy | undefined;
-
-afterEach(() => {
-  proxy?.close();
-  proxy = undefined;
-});
-
 function put(name: string, text: string) {
   return { put: name, value: Buffer.from(text) };
 }
@@ -43,14 +36,15 @@ describe('writes', () => {
 
   it('can insist on a leadership', async () => {
     const log = await cluster.open();
-    const { term, resign } = await log.engine(7).elect();
+    const leadership = await log.engine(7).elect();
+    const { term } = leadership;
     const condition = [{ leads: 7, term }];
     expect(await log.documents.write([put('d', '1')], condition)).toBe(true);
     expect(await log.documents.write([put('d', '2')], [{ leads: 7, term: term + 1n }])).toBe(false);
     expect(await log.documents.write([put('d', '2')], [{ leads: 0, term }])).toBe(false);
     const [leader] = await log.documents.list('leaders/');
     expect(leader).toMatchObject({ name: 'leaders/7', createRevision: term });
-    await resign();
+    await leadership.resign();
     expect(await log.documents.write([put('d', '2')], condition)).toBe(false);
     await expect(log.documents.write([put('d', '2')], [{ leads: 7, term: 0n }])).rejects.toThrow(
       RangeError,
@@ -98,7 +92,7 @@ describe('writes', () => {
 
 describe('a write whose answer is lost', () => {
   it.each(['made', 'unmade'])('is made once, whether or not it was (%s)', async (when) => {
-    proxy = await startProxy(cluster.etcd.endpoints[0] ?? '');
+    const proxy = await cluster.proxy();
     const { documents } = await cluster.open({ access: { endpoints: [proxy.endpoint] } });
     let losses = 2;
     proxy.intercept = async (method, request, forward) => {
@@ -114,13 +108,12 @@ describe('a write whose answer is lost', () => {
   });
 
   it('has no effect when it arrives after a later write of this node', async () => {
-    const started = await startProxy(cluster.etcd.endpoints[0] ?? '');
-    proxy = started;
-    const access = { endpoints: [started.endpoint], requestTimeoutMs: 300 };
+    const proxy = await cluster.proxy();
+    const access = { endpoints: [proxy.endpoint], requestTimeoutMs: 300 };
     const { documents } = await cluster.open({ access });
     await documents.write([put('d', 'old')]);
     const late: (() => Promise<object>)[] = [];
-    started.intercept = async (method, request, forward) => {
+    proxy.intercept = async (method, request, forward) => {
       if (method !== 'KV.Txn') return forward(request);
       late.push(() => forward(request));
       throw lost();
@@ -128,7 +121,7 @@ describe('a write whose answer is lost', () => {
     const error = await documents.write([put('d', 'late')]).catch((thrown: unknown) => thrown);
     expect(error).toEqual(code('RAFTSEAL_ENGINE_UNAVAILABLE'));
     expect(String(error)).toContain('may have been written');
-    started.intercept = undefined;
+    proxy.intercept = undefined;
     expect(await documents.write([put('d', 'new')])).toBe(true);
     for (const make of late) await make();
     expect(texts(await documents.list('d'))).toEqual({ d: 'new' });

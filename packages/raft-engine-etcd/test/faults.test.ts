@@ -114,7 +114,8 @@ it('a member that hangs is left: by appends, by readers, and by who asks for doc
 });
 
 it('invariant 12: with a majority gone leadership lapses, and comes back with it', async () => {
-  const log = await cluster.open({ leaseTtlMs: 2_000 });
+  const access = { ...accessFrom(0), requestTimeoutMs: 700 };
+  const log = await cluster.open({ access, leaseTtlMs: 2_000 });
   const engine = log.engine(7);
   const leadership = await engine.elect();
   await appendRange(engine, leadership, 1n, 2n);

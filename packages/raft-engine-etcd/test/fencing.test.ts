@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { EtcdLog } from '../src/index.ts';
 import { compareTarget, type RangeRequest, type TxnRequest } from '../src/messages.ts';
 import { useEtcd } from './cluster.ts';
-import { type CallProxy, type Forward, isAppend, isElection, lost, startProxy } from './proxy.ts';
+import { type CallProxy, type Forward, isAppend, isElection, lost } from './proxy.ts';
 import {
   appendOne,
   appendRange,
@@ -26,15 +26,14 @@ let log: EtcdLog;
 let engine: RaftEngine;
 
 beforeEach(async () => {
-  proxy = await startProxy(cluster.etcd.endpoints[0] ?? '');
+  proxy = await cluster.proxy();
   log = await cluster.open({ access: { endpoints: [proxy.endpoint] } });
   engine = log.engine(7);
 });
 
-afterEach(async () => {
+// What closes the log goes through.
+afterEach(() => {
   proxy.intercept = undefined;
-  await log.close();
-  proxy.close();
 });
 
 interface LostCall {
@@ -235,7 +234,7 @@ describe('an election whose answer is lost', () => {
     const call = loseFirst(isElection, 'unmade');
     const stop = new AbortController();
     const candidacy = engine.elect(stop.signal, { yieldMs: () => (call.isLost() ? 60_000 : 0) });
-    await until(call.isLost);
+    await until(() => call.isLost());
     stop.abort(new Error('no more'));
     await expect(candidacy).rejects.toThrow('no more');
     await call.makeLate();

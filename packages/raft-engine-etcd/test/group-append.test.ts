@@ -1,28 +1,23 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { PAYLOAD_BYTES_MAX } from '../src/index.ts';
 import { useEtcd } from './cluster.ts';
-import { type CallProxy, isAppend, startProxy } from './proxy.ts';
+import { isAppend } from './proxy.ts';
 import { appendOne, appendRange, code, expectEntries, readAll } from './samples.ts';
 
 const manyShards = Array.from({ length: 120 }, (_, shardId) => shardId);
 
 describe('group commit', () => {
   const cluster = useEtcd();
-  let proxy: CallProxy | undefined;
-
-  afterEach(() => proxy?.close());
-
   it('takes the appends of all shards in few transactions, of 100 at most', async () => {
-    const started = await startProxy(cluster.etcd.endpoints[0] ?? '');
-    proxy = started;
+    const proxy = await cluster.proxy();
     const log = await cluster.open({
-      access: { endpoints: [started.endpoint] },
+      access: { endpoints: [proxy.endpoint] },
       shardIds: manyShards,
     });
     const engines = manyShards.map((shardId) => log.engine(shardId));
     const leaderships = await Promise.all(engines.map((engine) => engine.elect()));
     const sizes: number[] = [];
-    started.intercept = (method, request, forward) => {
+    proxy.intercept = (method, request, forward) => {
       if (isAppend(method, request)) sizes.push(request.success.length);
       return forward(request);
     };
@@ -33,7 +28,6 @@ describe('group commit', () => {
     );
     for (const outcome of outcomes) expect(outcome).toEqual({ outcome: 'done' });
     expect(sizes).toEqual([100, 20]);
-    await log.close();
   });
 
   it('gives each append an outcome of its own', async () => {

@@ -1,13 +1,13 @@
 /** A network that carries requests to etcd, and no answers back. */
 import { expect, it } from 'vitest';
 import { useEtcd } from './cluster.ts';
-import { lost, startProxy } from './proxy.ts';
+import { lost } from './proxy.ts';
 import { aborted, appendRange, expectEntries, readAll, until } from './samples.ts';
 
 const cluster = useEtcd();
 
 it('costs a node its leadership in etcd too, so that others are elected', async () => {
-  const proxy = await startProxy(cluster.etcd.endpoints[0] ?? '');
+  const proxy = await cluster.proxy();
   const log = await cluster.open({ access: { endpoints: [proxy.endpoint] }, leaseTtlMs: 2_000 });
   const engine = log.engine(7);
   const leadership = await engine.elect();
@@ -28,6 +28,4 @@ it('costs a node its leadership in etcd too, so that others are elected', async 
   await next.resign();
   const again = await engine.elect();
   expect(again.headIndex).toBe(3n);
-  await log.close();
-  proxy.close();
 });

@@ -139,7 +139,8 @@ class Cluster implements EtcdCluster {
 
   async etcdctl(...args: readonly string[]): Promise<string> {
     this.#accessFlags ??= this.#tlsFlags();
-    const flags = [...(await this.#accessFlags), '--endpoints', this.endpoints.join()];
+    const patience = ['--command-timeout', '15s'];
+    const flags = [...(await this.#accessFlags), ...patience, '--endpoints', this.endpoints.join()];
     const auth = this.#isAuthOn ? this.#auth : undefined;
     if (auth) flags.push('--user', `root:${auth.rootPassword}`);
     return run('etcdctl', [...flags, ...args], { environment: { ETCDCTL_API: '3' } });
