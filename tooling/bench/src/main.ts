@@ -4,6 +4,8 @@
  */
 import { constants, cpus } from 'node:os';
 import { inspect, parseArgs } from 'node:util';
+import { catchUpBench } from './cluster/catch-up-bench.ts';
+import { failoverBench } from './cluster/failover-bench.ts';
 import { etcdBench } from './etcd/etcd-bench.ts';
 import { growthBench } from './growth-bench.ts';
 import { sealBench } from './seal-bench.ts';
@@ -17,9 +19,11 @@ const usage = `usage: npm run bench [-- [<benchmark> ...] [--rounds <n>] [--scal
   growth     restart time and memory against the number of keys
   etcd       proposals to shard groups over etcd against plain puts, and group commit against
              one transaction per shard
+  failover   how long writes stand still when a node is killed, stopped, and comes back
+  catch-up   how fast a new learner installs snapshots and then follows the log
 
-Without a name: all. --rounds: how often everything is measured, by default 5 times, growth
-3 times at most. --scale: multiplies the length of each run of server and etcd, by
+Without a name: all. --rounds: how often everything is measured, by default 5 times, growth and
+catch-up 3 times at most. --scale: multiplies the length of each run of server and etcd, by
 default 1.
 `;
 
@@ -37,6 +41,8 @@ const benches: Readonly<Record<string, (options: Options) => Promise<string> | s
   server: serverBench,
   growth: ({ rounds }) => growthBench(Math.min(rounds, 3)),
   etcd: etcdBench,
+  failover: ({ rounds }) => failoverBench(rounds),
+  'catch-up': ({ rounds }) => catchUpBench(Math.min(rounds, 3)),
 };
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
@@ -72,8 +78,11 @@ async function run(): Promise<void> {
   );
   for (const name of wanted) {
     const late = setTimeout(() => void end(1, `${name} takes too long\n`), BENCH_MS_MAX);
-    process.stdout.write(`${await benches[name]?.(options)}\n\n`);
-    clearTimeout(late);
+    try {
+      process.stdout.write(`${await benches[name]?.(options)}\n\n`);
+    } finally {
+      clearTimeout(late);
+    }
   }
 }
 

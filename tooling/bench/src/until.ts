@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 
 export interface Wait {
-  readonly what: string;
+  readonly what: string | (() => string);
   readonly withinMs: number;
   readonly everyMs?: number;
 }
@@ -15,7 +15,8 @@ export async function until(
   const deadlineMs = performance.now() + withinMs;
   while (!(await condition())) {
     if (performance.now() > deadlineMs) {
-      throw new Error(`expected ${what} within ${withinMs / 1000} s, and waited in vain`);
+      const wanted = typeof what === 'string' ? what : what();
+      throw new Error(`expected ${wanted} within ${withinMs / 1000} s, and waited in vain`);
     }
     await delay(everyMs);
   }
