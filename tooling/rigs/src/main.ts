@@ -15,16 +15,19 @@ import { describeRun, type RunResult } from './run/run-result.ts';
 import { summarise } from './run/summary.ts';
 import { requirePrograms } from './world/programs.ts';
 
+/** A planted fault shows only where a fault of the world meets it. */
+const PLANTED_RUNS_MAX = 20;
+
 const { values } = parseArgs({
   options: {
-    runs: { type: 'string', default: '1' },
+    runs: { type: 'string' },
     seed: { type: 'string', default: '1' },
     hosts: { type: 'string', default: process.getuid?.() === 0 ? 'namespaces' : 'loopback' },
     plant: { type: 'string' },
     keep: { type: 'boolean', default: false },
   },
 });
-const runs = Number(values.runs);
+const runs = Number(values.runs ?? (values.plant === undefined ? 1 : PLANTED_RUNS_MAX));
 const firstSeed = Number(values.seed);
 const { hosts, plant } = values;
 if (!Number.isSafeInteger(runs) || runs < 1 || !Number.isSafeInteger(firstSeed)) {

@@ -22,7 +22,11 @@ export type CutKind =
   /** A member of etcd loses contact with the other members, and not with the nodes. */
   | 'cut-member'
   /** And with the nodes. */
-  | 'cut-member-from-all';
+  | 'cut-member-from-all'
+  /** A part of the packets between a node and everything but its clients is lost. */
+  | 'lossy-node'
+  /** Between a member and everything else. */
+  | 'lossy-member';
 
 export type FaultKind = ProcessFaultKind | CutKind;
 
@@ -46,6 +50,7 @@ const nodeKinds: readonly FaultKind[] = [
   'cut-node-from-member',
   'cut-node-from-peers',
   'cut-node',
+  'lossy-node',
 ];
 
 const memberKinds: readonly FaultKind[] = [
@@ -53,6 +58,7 @@ const memberKinds: readonly FaultKind[] = [
   'pause-member',
   'cut-member',
   'cut-member-from-all',
+  'lossy-member',
 ];
 
 const processKinds: ReadonlySet<FaultKind> = new Set<ProcessFaultKind>([

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Host } from '../world/host.ts';
 import type { ManagedProcess } from '../world/managed-process.ts';
-import type { NetworkHost } from '../world/network.ts';
+import type { Loss, NetworkHost } from '../world/network.ts';
 import type { World } from '../world/world.ts';
 import type { CutKind, Direction, Fault, FaultKind, Target } from './fault.ts';
 
@@ -83,7 +83,10 @@ export class Nemesis {
       case 'cut-node':
       case 'cut-member':
       case 'cut-member-from-all':
-        return this.#cut(target.host, this.#othersOf(kind, place), direction);
+        return this.#cut('all', target.host, this.#othersOf(kind, place), direction);
+      case 'lossy-node':
+      case 'lossy-member':
+        return this.#cut('some', target.host, this.#othersOf(kind, place), direction);
     }
   }
 
@@ -102,15 +105,18 @@ export class Nemesis {
       case 'cut-node-from-peers':
         return otherNodes;
       case 'cut-node':
+      case 'lossy-node':
         return [...hosts(members), ...otherNodes];
       case 'cut-member':
         return otherMembers;
       case 'cut-member-from-all':
+      case 'lossy-member':
         return [...otherMembers, ...hosts(nodes)];
     }
   }
 
   async #cut(
+    loss: Loss,
     target: Host,
     others: readonly Host[],
     direction: Direction,
@@ -123,9 +129,9 @@ export class Nemesis {
       if (direction !== 'in') both.push([far, own]);
       return both;
     });
-    await Promise.all(cuts.map(([at, from]) => at.cutFrom(from)));
+    await Promise.all(cuts.map(([at, from]) => at.lose(loss, from)));
     return async () => {
-      await Promise.all(cuts.map(([at, from]) => at.healFrom(from)));
+      await Promise.all(cuts.map(([at, from]) => at.heal(loss, from)));
     };
   }
 

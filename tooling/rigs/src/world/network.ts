@@ -16,23 +16,30 @@ const NAMES = '/run/netns';
 const SUBNET = '10.77.0';
 const BRIDGE_ADDRESS = `${SUBNET}.254`;
 
-/** Packets from the addresses in the set are dropped. */
+/** Packets from the addresses in the one set are all dropped, from those in the other some are. */
 const ruleset = `table inet rig {
-  set cut {
+  set all {
+    type ipv4_addr
+  }
+  set some {
     type ipv4_addr
   }
   chain arrivals {
     type filter hook input priority 0
-    ip saddr @cut drop
+    ip saddr @all drop
+    ip saddr @some numgen random mod 100 < 30 drop
   }
 }
 `;
 
+/** How much of the traffic is lost. */
+export type Loss = 'all' | 'some';
+
 export interface NetworkHost extends Host {
-  /** Traffic from the other host no longer arrives here. */
-  cutFrom(other: Host): Promise<void>;
-  /** Takes one such cut back. */
-  healFrom(other: Host): Promise<void>;
+  /** Traffic from the other host no longer arrives here, or three of ten packets do not. */
+  lose(loss: Loss, from: Host): Promise<void>;
+  /** Takes one such loss back. */
+  heal(loss: Loss, from: Host): Promise<void>;
 }
 
 export async function makeNetwork(names: readonly string[]): Promise<readonly NetworkHost[]> {
@@ -70,21 +77,22 @@ function addressesOf({ address }: Host): string {
 }
 
 function networkHost(name: string, address: string): NetworkHost {
-  /** Two faults may cut the same traffic: it flows again when both are over. */
-  const cuts = new Map<string, number>();
-  const change = async (other: Host, by: 1 | -1): Promise<void> => {
-    const count = (cuts.get(other.address) ?? 0) + by;
-    cuts.set(other.address, count);
+  /** Two faults may lose the same traffic: it flows again when both are over. */
+  const losses = new Map<string, number>();
+  const change = async (loss: Loss, other: Host, by: 1 | -1): Promise<void> => {
+    const key = `${loss} ${other.address}`;
+    const count = (losses.get(key) ?? 0) + by;
+    losses.set(key, count);
     const verb = by === 1 ? 'add' : 'delete';
     if (count !== (by === 1 ? 1 : 0)) return;
-    await filter(host, `${verb} element inet rig cut { ${other.address} }\n`);
+    await filter(host, `${verb} element inet rig ${loss} { ${other.address} }\n`);
   };
   const host: NetworkHost = {
     name,
     address,
     on: (command: CommandLine): CommandLine => ['nsenter', `--net=${NAMES}/${name}`, ...command],
-    cutFrom: (other) => change(other, 1),
-    healFrom: (other) => change(other, -1),
+    lose: (loss, from) => change(loss, from, 1),
+    heal: (loss, from) => change(loss, from, -1),
   };
   return host;
 }

@@ -8,7 +8,7 @@ function planOf(seed: number, canCut = true): readonly Fault[] {
   return planFaults({ random: new Random(seed, 'faults'), canCut, windowMs });
 }
 
-const isOfMember = ({ kind }: Fault): boolean => /^(kill|pause|cut)-member/.test(kind);
+const isOfMember = ({ kind }: Fault): boolean => /^(kill|pause|cut|lossy)-member/.test(kind);
 
 describe('a plan of faults', () => {
   it('is the same for the same seed', () => {
@@ -46,7 +46,7 @@ describe('a plan of faults', () => {
           plan.map(({ kind }) => kind),
         ),
       );
-    expect(kinds(true).size).toBe(10);
+    expect(kinds(true).size).toBe(12);
     expect([...kinds(false)].sort()).toEqual([
       'kill-member',
       'kill-node',
