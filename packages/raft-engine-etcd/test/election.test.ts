@@ -67,7 +67,7 @@ it('a leader key that is taken away ends the leadership', async () => {
   await engine.elect();
 });
 
-it('a leadership that lapsed by the clock can be won again by the same session', async () => {
+it('a node that stands again gives its leadership up first, and keeps what it appended', async () => {
   const log = await cluster.open();
   const engine = log.engine(7);
   const first = await engine.elect();
