@@ -68,7 +68,7 @@ describe('a cluster', () => {
     expect(members.map(({ role, isAlive }) => [role, isAlive])).toEqual(
       members.map(() => ['voter', true]),
     );
-    expect(members.flatMap(({ leads }) => leads).toSorted()).toEqual(shardIds);
+    expect(new Set(members.flatMap(({ leads }) => leads))).toEqual(new Set(shardIds));
   }, 60_000);
 
   it('goes on without a node that stops, and takes it back', async () => {
