@@ -83,10 +83,10 @@ export class Nemesis {
       case 'cut-node':
       case 'cut-member':
       case 'cut-member-from-all':
-        return this.#cut('all', target.host, this.#othersOf(kind, place), direction);
+        return this.#cut('cut', target.host, this.#othersOf(kind, place), direction);
       case 'lossy-node':
       case 'lossy-member':
-        return this.#cut('some', target.host, this.#othersOf(kind, place), direction);
+        return this.#cut('lossy', target.host, this.#othersOf(kind, place), direction);
     }
   }
 

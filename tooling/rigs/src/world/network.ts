@@ -18,22 +18,22 @@ const BRIDGE_ADDRESS = `${SUBNET}.254`;
 
 /** Packets from the addresses in the one set are all dropped, from those in the other some are. */
 const ruleset = `table inet rig {
-  set all {
+  set cut {
     type ipv4_addr
   }
-  set some {
+  set lossy {
     type ipv4_addr
   }
   chain arrivals {
     type filter hook input priority 0
-    ip saddr @all drop
-    ip saddr @some numgen random mod 100 < 30 drop
+    ip saddr @cut drop
+    ip saddr @lossy numgen random mod 100 < 30 drop
   }
 }
 `;
 
 /** How much of the traffic is lost. */
-export type Loss = 'all' | 'some';
+export type Loss = 'cut' | 'lossy';
 
 export interface NetworkHost extends Host {
   /** Traffic from the other host no longer arrives here, or three of ten packets do not. */
