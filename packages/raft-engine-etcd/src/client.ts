@@ -70,6 +70,8 @@ export class EtcdClient {
   readonly #underWay: Set<() => void> = new Set();
   /** When each member answered last, by the monotonic clock. */
   readonly #answeredMs: number[];
+  /** When each was left last. */
+  readonly #leftMs: number[] = [];
   #current = 0;
 
   constructor(access: CheckedAccess, onEvent: (event: EtcdEvent) => void) {
@@ -280,6 +282,11 @@ export class EtcdClient {
   #leave(place: number, why: string): void {
     if (this.#current !== place || this.#clients.length === 1) return;
     this.#current = (place + 1) % this.#clients.length;
+    // Said once for each outage, however often calls go round.
+    const answeredMs = this.#answeredMs[place] ?? 0;
+    const leftMs = this.#leftMs[place] ?? -1;
+    this.#leftMs[place] = performance.now();
+    if (leftMs > answeredMs) return;
     const message = `left ${this.endpoints[place]} for ${this.endpoints[this.#current]}: ${why}`;
     this.#onEvent({ kind: 'endpoint-left', message });
   }

@@ -45,6 +45,7 @@ interface InFlight<Result> {
 type AppendEnd = Exclude<AppendOutcome, { outcome: 'ambiguous' }> | { readonly outcome: 'unknown' };
 
 const RETRY_DELAY_MS = 20;
+const RETRY_DELAY_MS_MAX = 200;
 /** A leader that was deposed usually learns at once what became of its last entry. */
 const SETTLE_AFTER_LOSS_MS = 2_000;
 const NO_PAYLOAD = Buffer.alloc(0);
@@ -165,9 +166,11 @@ export class AppendPipeline<Result> {
     const { signal } = this.#giveUp;
     let attempt: AppendOutcome;
     let patienceMs = SETTLE_AFTER_LOSS_MS;
+    let delayMs = RETRY_DELAY_MS;
     do {
-      await new Promise((resolve) => setTimeout(resolve, RETRY_DELAY_MS));
-      if (leadershipEnd.aborted) patienceMs -= RETRY_DELAY_MS;
+      await new Promise((resolve) => setTimeout(resolve, delayMs));
+      if (leadershipEnd.aborted) patienceMs -= delayMs;
+      delayMs = Math.min(2 * delayMs, RETRY_DELAY_MS_MAX);
       if (signal.aborted || patienceMs <= 0) return { outcome: 'unknown' };
       attempt = await engine.append({ term, index, payload });
     } while (attempt.outcome === 'ambiguous' || attempt.outcome === 'refused');
