@@ -2,7 +2,7 @@
 import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
 import type { Cluster as RedisCluster } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { EtcdConfig, NodeConfig } from '../../src/config.ts';
+import type { NodeConfig } from '../../src/config.ts';
 import type { Node } from '../../src/node.ts';
 import {
   durable,
@@ -12,6 +12,7 @@ import {
   loggedMember,
   preferForAll,
   truncateBehind,
+  withEtcd,
 } from './cluster-steps.ts';
 import { EtcdByHand } from './etcd-by-hand.ts';
 import {
@@ -43,13 +44,6 @@ const TIME_LIMIT_MS = 120_000;
 const MIB = 1024 * 1024;
 /** Of one value: more than what nodes say to each other beside snapshots. */
 const LARGE_BYTES = 20_000;
-
-/** With another way to etcd, or a quota of its own there. */
-function withEtcd(config: NodeConfig, changes: Partial<EtcdConfig>): NodeConfig {
-  const { cluster } = config;
-  if (!cluster) throw new TypeError('a member of a cluster has its configuration');
-  return { ...config, cluster: { ...cluster, etcd: { ...cluster.etcd, ...changes } } };
-}
 
 /** With other nodes being sent to another port than the one it listens on. */
 function withPeerPorts(config: NodeConfig, peerPort: number, advertisedPort: number): NodeConfig {

@@ -4,7 +4,7 @@ import { openEtcdLog } from '@raftseal/raft-engine-etcd';
 import { pino } from 'pino';
 import { expect, onTestFinished } from 'vitest';
 import type { MemberStatus, NodeStatus, ShardDigest } from '../../src/admin/operations.ts';
-import type { NodeConfig } from '../../src/config.ts';
+import type { EtcdConfig, NodeConfig } from '../../src/config.ts';
 import { shardOfSlot } from '../../src/keyspace-of-shards.ts';
 import { type Node, startNode } from '../../src/node.ts';
 import { type ClusterPlace, ledBy, SHARD_COUNT, until } from './running-cluster.ts';
@@ -36,6 +36,13 @@ export async function loggedMember(
   const node = await startNode(config, { log: pino({ level: 'info', base: null }, { write }) });
   onTestFinished(() => node.stop());
   return { node, log };
+}
+
+/** With another way to etcd, or a quota of its own there. */
+export function withEtcd(config: NodeConfig, changes: Partial<EtcdConfig>): NodeConfig {
+  const { cluster } = config;
+  if (!cluster) throw new TypeError('a member of a cluster has its configuration');
+  return { ...config, cluster: { ...cluster, etcd: { ...cluster.etcd, ...changes } } };
 }
 
 /** Keys of a shard, always the same ones. */

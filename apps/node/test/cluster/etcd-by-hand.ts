@@ -3,8 +3,6 @@
  * one, as bytes, through etcd's JSON gateway; and the history of the logs, truncated entries too.
  */
 import { randomBytes } from 'node:crypto';
-import { createInterface } from 'node:readline';
-import { Readable } from 'node:stream';
 import type { LogEntry } from '@raftseal/interface';
 import { encodeEntry } from '@raftseal/raft-engine-etcd';
 import type { ClusterPlace } from './running-cluster.ts';
@@ -93,26 +91,32 @@ export class EtcdByHand {
   async history(): Promise<StoredEntry[]> {
     const mark = randomBytes(8).toString('hex');
     await this.put('mark', mark);
-    const ended = new AbortController();
-    const request = { ...this.#under(''), start_revision: '1' };
-    const response = await this.#post('watch', { create_request: request }, ended.signal);
-    if (!response.body) throw new Error('a watch is answered with a body');
     const entries: StoredEntry[] = [];
-    try {
-      for await (const line of createInterface(Readable.fromWeb(response.body))) {
-        const { result } = JSON.parse(line) as { result?: { events?: WatchEvent[] } };
-        for (const { type, kv } of result?.events ?? []) {
-          const name = bytesOf(kv.key)
-            .toString()
-            .slice(this.#prefix.length + 1);
-          if (name === 'mark' && bytesOf(kv.value).toString() === mark) return entries;
-          if (name.startsWith('logs/') && type !== 'DELETE') entries.push(this.#entry(kv));
-        }
-      }
-    } finally {
-      ended.abort();
+    for await (const { type, kv } of this.#changes()) {
+      const name = bytesOf(kv.key)
+        .toString()
+        .slice(this.#prefix.length + 1);
+      if (name === 'mark' && bytesOf(kv.value).toString() === mark) return entries;
+      if (name.startsWith('logs/') && type !== 'DELETE') entries.push(this.#entry(kv));
     }
     throw new Error('the history of etcd ended early: was it compacted?');
+  }
+
+  /** From the first one on; goes on until it is left. */
+  async *#changes(): AsyncGenerator<WatchEvent> {
+    const request = { ...this.#under(''), start_revision: '1' };
+    const signal = AbortSignal.timeout(TIMEOUT_MS);
+    const response = await this.#post('watch', { create_request: request }, signal);
+    if (!response.body) throw new Error('a watch is answered with a body');
+    let text = '';
+    for await (const piece of response.body.pipeThrough(new TextDecoderStream())) {
+      const lines = `${text}${piece}`.split('\n');
+      text = lines.pop() ?? '';
+      for (const line of lines) {
+        const { result } = JSON.parse(line) as { result?: { events?: WatchEvent[] } };
+        yield* result?.events ?? [];
+      }
+    }
   }
 
   #entry({ key, value }: KeyValue): StoredEntry {
