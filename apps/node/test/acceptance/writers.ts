@@ -2,6 +2,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Redis } from 'ioredis';
 
+/** A connection to one node, or a client of a cluster. */
+export type WritingClient = Pick<Redis, 'get' | 'set'>;
+
 export interface Writers {
   /** Acknowledged so far. */
   readonly acknowledged: number;
@@ -12,18 +15,18 @@ export interface Writers {
   /** The longest time between a write and its answer, in ms. */
   readonly longestWriteMs: number;
   /** Keys whose value is neither the last acknowledged one nor a later one that was sent. */
-  lost(client: Redis): Promise<readonly string[]>;
+  lost(client: WritingClient): Promise<readonly string[]>;
 }
 
 const KEYS_PER_WRITER = 50;
 
 /** Each writer counts upwards over keys of its own, on a connection of its own. */
-export function startWriters(clients: readonly Redis[], prefix: string): Writers {
+export function startWriters(clients: readonly WritingClient[], prefix: string): Writers {
   const acknowledged = new Map<string, number>();
   const sent = new Map<string, number>();
   const failures: string[] = [];
   const state = { stopping: false, count: 0, longestWriteMs: 0 };
-  const write = async (client: Redis, writer: number): Promise<void> => {
+  const write = async (client: WritingClient, writer: number): Promise<void> => {
     for (let n = 1; !state.stopping; n++) {
       const key = `${prefix}:${writer}:${n % KEYS_PER_WRITER}`;
       sent.set(key, n);

@@ -16,6 +16,7 @@ export interface Replica {
 }
 
 export interface LogLine {
+  readonly level: number;
   readonly msg: string;
   readonly code?: string;
   readonly shardId?: number;
