@@ -23,6 +23,7 @@ const MAGIC = Buffer.from('RSSH');
 const VERSION = 1;
 const CLUSTER_NAME_BYTES = 16;
 const FIXED_BYTES = 4 + 2 + CLUSTER_NAME_BYTES + 4 + 8 + 8 + 4;
+const REPORT_MS = 5_000;
 
 export interface SnapshotHeader {
   /** 32 hex digits. */
@@ -87,6 +88,8 @@ export interface SnapshotExchangeParts {
 
 export class SnapshotExchange {
   readonly #parts: SnapshotExchangeParts;
+  /** When it was last said that a shard finds no source, by the monotonic clock. */
+  readonly #reportedMs = new Map<number, number>();
 
   constructor(parts: SnapshotExchangeParts) {
     this.#parts = parts;
@@ -137,7 +140,19 @@ export class SnapshotExchange {
         failure = error;
       }
     }
-    throw failure ?? noSource(shardId);
+    if (failure !== undefined) throw failure;
+    throw this.#noSource(shardId);
+  }
+
+  /** It is asked again and again: an operator is told now and then. */
+  #noSource(shardId: number): RaftsealError {
+    const error = noSource(shardId);
+    const nowMs = performance.now();
+    if (nowMs - (this.#reportedMs.get(shardId) ?? Number.NEGATIVE_INFINITY) >= REPORT_MS) {
+      this.#reportedMs.set(shardId, nowMs);
+      this.#parts.log.warn({ shardId, code: error.code }, error.message);
+    }
+    return error;
   }
 
   async #restoreFrom(

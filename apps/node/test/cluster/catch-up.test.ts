@@ -11,6 +11,7 @@ import {
   leadAll,
   loggedMember,
   preferForAll,
+  TIME_LIMIT_MS,
   truncateBehind,
   withEtcd,
 } from './cluster-steps.ts';
@@ -40,7 +41,6 @@ const shardIds = Array.from({ length: SHARD_COUNT }, (_, shardId) => shardId);
 const keys = shardIds.flatMap((shardId) => keysIn(shardId, 10));
 const clear = { encryption: 'off' } as const;
 const SNAPSHOT_INSTALLED = 'a snapshot was installed';
-const TIME_LIMIT_MS = 120_000;
 const MIB = 1024 * 1024;
 /** Of one value: more than what nodes say to each other beside snapshots. */
 const LARGE_BYTES = 20_000;
@@ -77,168 +77,150 @@ async function expectServed(node: Node, value: string): Promise<void> {
   for (const key of keys) expect(await client.get(key)).toBe(value);
 }
 
-describe('a follower that missed the cutover, and whose log is truncated past it', () => {
-  it(
-    'invariant 9: catches up by snapshot, opens sealed entries, and leads',
-    async () => {
-      const place = newPlace(etcd);
-      const first = await member(configOf(place, 'a', clear));
-      await leadAll(first);
-      const nodes = [first, await member(configOf(place, 'b', clear))];
-      const config = configOf(place, 'c', clear);
-      const relay = await TcpRelay.open(Number(new URL(etcd.endpoints[0] ?? '').port));
-      const endpoints = [`http://127.0.0.1:${relay.port}`];
-      const late = await member(withEtcd(config, { endpoints }));
-      const client = clusterClient(nodes);
-      await writeAll(client, 'early');
-      await durable([...nodes, late]);
-      // It can show that it has the KEK, and hears nothing of what the others do then.
-      relay.stall();
-      await first.enableEncryption();
-      await until(() => nodes.every((node) => node.status().encryption === 'sealed'));
-      expect(late.status().encryption).toBe('off');
-      await late.stop();
-      await writeAll(client, 'late');
-      await truncateBehind(place, first);
-      await expectTruncated(place, late);
+describe('a follower that missed the cutover, and whose log is truncated past it', {
+  timeout: TIME_LIMIT_MS,
+}, () => {
+  it('invariant 9: catches up by snapshot, opens sealed entries, and leads', async () => {
+    const place = newPlace(etcd);
+    const first = await member(configOf(place, 'a', clear));
+    await leadAll(first);
+    const nodes = [first, await member(configOf(place, 'b', clear))];
+    const config = configOf(place, 'c', clear);
+    const relay = await TcpRelay.open(Number(new URL(etcd.endpoints[0] ?? '').port));
+    const endpoints = [`http://127.0.0.1:${relay.port}`];
+    const late = await member(withEtcd(config, { endpoints }));
+    const client = clusterClient(nodes);
+    await writeAll(client, 'early');
+    await durable([...nodes, late]);
+    // It can show that it has the KEK, and hears nothing of what the others do then.
+    relay.stall();
+    await first.enableEncryption();
+    await until(() => nodes.every((node) => node.status().encryption === 'sealed'));
+    expect(late.status().encryption).toBe('off');
+    await late.stop();
+    await writeAll(client, 'late');
+    await truncateBehind(place, first);
+    await expectTruncated(place, late);
 
-      const back = await loggedMember(config);
-      expect(back.node.status().encryption).toBe('sealed');
-      await writeAll(client, 'later');
-      await expectSameState([...nodes, back.node]);
-      expect(back.log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED)).toHaveLength(4);
-      expect((await back.node.verify()).problems).toEqual([]);
+    const back = await loggedMember(config);
+    expect(back.node.status().encryption).toBe('sealed');
+    await writeAll(client, 'later');
+    await expectSameState([...nodes, back.node]);
+    expect(back.log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED)).toHaveLength(4);
+    expect((await back.node.verify()).problems).toEqual([]);
 
-      const learner = await loggedMember(configOf(place, 'l', { role: 'learner' }));
-      await writeAll(client, 'last');
-      await expectSameState([...nodes, learner.node]);
-      expect(learner.log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED)).toHaveLength(4);
-      const dekIds = (node: Node) => new Set(node.status().keys.map(({ dekId }) => dekId));
-      expect(dekIds(learner.node)).toEqual(dekIds(first));
-      for (const node of nodes) await node.stop();
-      await expectServed(back.node, 'last');
-    },
-    TIME_LIMIT_MS,
-  );
+    const learner = await loggedMember(configOf(place, 'l', { role: 'learner' }));
+    await writeAll(client, 'last');
+    await expectSameState([...nodes, learner.node]);
+    expect(learner.log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED)).toHaveLength(4);
+    const dekIds = (node: Node) => new Set(node.status().keys.map(({ dekId }) => dekId));
+    expect(dekIds(learner.node)).toEqual(dekIds(first));
+    for (const node of nodes) await node.stop();
+    await expectServed(back.node, 'last');
+  });
 });
 
-describe('a node that is new to a truncated log', () => {
-  it(
-    'gets the state of a cluster in the clear, and is cut over with it',
-    async () => {
-      const place = newPlace(etcd);
-      const first = await member(configOf(place, 'a', clear));
-      await leadAll(first);
-      const client = clusterClient([first]);
-      await writeAll(client, 'early');
-      await truncateBehind(place, first);
-      await expectTruncated(place);
-      const { node, log } = await loggedMember(configOf(place, 'b', clear));
-      await expectSameState([first, node]);
-      expect(log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED)).toHaveLength(4);
-      await first.enableEncryption();
-      await until(() => node.status().encryption === 'sealed');
-      await writeAll(client, 'late');
-      await first.stop();
-      await expectServed(node, 'late');
-    },
-    TIME_LIMIT_MS,
-  );
+describe('a node that is new to a truncated log', { timeout: TIME_LIMIT_MS }, () => {
+  it('gets the state of a cluster in the clear, and is cut over with it', async () => {
+    const place = newPlace(etcd);
+    const first = await member(configOf(place, 'a', clear));
+    await leadAll(first);
+    const client = clusterClient([first]);
+    await writeAll(client, 'early');
+    await truncateBehind(place, first);
+    await expectTruncated(place);
+    const { node, log } = await loggedMember(configOf(place, 'b', clear));
+    await expectSameState([first, node]);
+    expect(log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED)).toHaveLength(4);
+    await first.enableEncryption();
+    await until(() => node.status().encryption === 'sealed');
+    await writeAll(client, 'late');
+    await first.stop();
+    await expectServed(node, 'late');
+  });
 
-  it(
-    'takes the next source where one dies in the middle of its snapshot',
-    async () => {
-      const place = newPlace(etcd);
-      const peerPort = await freePort();
-      const relay = await TcpRelay.open(peerPort);
-      const doomed = await SpawnedMember.start(
-        withPeerPorts(configOf(place, 'a'), peerPort, relay.port),
-      );
-      const { nodeId } = await doomed.status();
-      const survivor = await member(configOf(place, 'b'));
-      await preferForAll(survivor, nodeId);
-      await until(async () =>
-        (await doomed.status()).shards.every(({ state }) => state === 'leading'),
-      );
-      const client = clusterClient([survivor]);
-      await writeAll(client, 'x'.repeat(LARGE_BYTES));
-      await expectSameState([survivor, doomed]);
-      await truncateBehind(place, survivor);
+  it('takes the next source where one dies in the middle of its snapshot', async () => {
+    const place = newPlace(etcd);
+    const peerPort = await freePort();
+    const relay = await TcpRelay.open(peerPort);
+    const doomed = await SpawnedMember.start(
+      withPeerPorts(configOf(place, 'a'), peerPort, relay.port),
+    );
+    const { nodeId } = await doomed.status();
+    const survivor = await member(configOf(place, 'b'));
+    await preferForAll(survivor, nodeId);
+    await until(async () =>
+      (await doomed.status()).shards.every(({ state }) => state === 'leading'),
+    );
+    const client = clusterClient([survivor]);
+    await writeAll(client, 'x'.repeat(LARGE_BYTES));
+    await expectSameState([survivor, doomed]);
+    await truncateBehind(place, survivor);
+    relay.onAnswer = (bytes) => {
+      if (bytes > LARGE_BYTES) void doomed.kill();
+    };
+    const { node, log } = await loggedMember(configOf(place, 'l', { role: 'learner' }));
+    await writeAll(client, 'late');
+    await expectSameState([survivor, node]);
+    expect(log).toContainEqual(
+      expect.objectContaining({ msg: 'no snapshot from a node', from: nodeId }),
+    );
+    const installed = log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED);
+    expect(installed.some(({ from }) => from === survivor.status().nodeId)).toBe(true);
+  });
+
+  it('installs a second snapshot where the log has moved on past the first', async () => {
+    const place = newPlace(etcd);
+    const peerPort = await freePort();
+    const relay = await TcpRelay.open(peerPort);
+    const first = await member(withPeerPorts(configOf(place, 'a'), peerPort, relay.port));
+    const client = clusterClient([first]);
+    await writeAll(client, 'x'.repeat(LARGE_BYTES));
+    await truncateBehind(place, first);
+    const halfway = new Promise<void>((resolve) => {
       relay.onAnswer = (bytes) => {
-        if (bytes > LARGE_BYTES) void doomed.kill();
+        if (bytes < LARGE_BYTES) return;
+        relay.onAnswer = undefined;
+        relay.stall();
+        resolve();
       };
-      const { node, log } = await loggedMember(configOf(place, 'l', { role: 'learner' }));
-      await writeAll(client, 'late');
-      await expectSameState([survivor, node]);
-      expect(log).toContainEqual(
-        expect.objectContaining({ msg: 'no snapshot from a node', from: nodeId }),
-      );
-      const installed = log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED);
-      expect(installed.some(({ from }) => from === survivor.status().nodeId)).toBe(true);
-    },
-    TIME_LIMIT_MS,
-  );
-
-  it(
-    'installs a second snapshot where the log has moved on past the first',
-    async () => {
-      const place = newPlace(etcd);
-      const peerPort = await freePort();
-      const relay = await TcpRelay.open(peerPort);
-      const first = await member(withPeerPorts(configOf(place, 'a'), peerPort, relay.port));
-      const client = clusterClient([first]);
-      await writeAll(client, 'x'.repeat(LARGE_BYTES));
-      await truncateBehind(place, first);
-      const halfway = new Promise<void>((resolve) => {
-        relay.onAnswer = (bytes) => {
-          if (bytes < LARGE_BYTES) return;
-          relay.onAnswer = undefined;
-          relay.stall();
-          resolve();
-        };
-      });
-      const starting = loggedMember(configOf(place, 'l', { role: 'learner' }));
-      await halfway;
-      await writeAll(client, 'late');
-      await truncateBehind(place, first);
-      relay.resume();
-      const { node, log } = await starting;
-      await expectSameState([first, node]);
-      const indexes = log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED).map(({ index }) => index);
-      expect(indexes.length).toBeGreaterThan(SHARD_COUNT);
-    },
-    TIME_LIMIT_MS,
-  );
+    });
+    const starting = loggedMember(configOf(place, 'l', { role: 'learner' }));
+    await halfway;
+    await writeAll(client, 'late');
+    await truncateBehind(place, first);
+    relay.resume();
+    const { node, log } = await starting;
+    await expectSameState([first, node]);
+    const indexes = log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED).map(({ index }) => index);
+    expect(indexes.length).toBeGreaterThan(SHARD_COUNT);
+  });
 });
 
-describe('a member that is gone', () => {
-  it(
-    'holds the log no longer where etcd is short of room, and catches up by snapshot',
-    async () => {
-      const place = newPlace(etcd);
-      const [{ Status }] = JSON.parse(await etcd.etcdctl('endpoint', 'status', '-w', 'json'));
-      const spaceBytesMax = 2 * (Status.dbSize + 2 * MIB);
-      const first = await member(withEtcd(configOf(place, 'a'), { spaceBytesMax }));
-      const config = withEtcd(configOf(place, 'b'), { spaceBytesMax });
-      await leadAll(first);
-      const gone = await member(config);
-      const client = clusterClient([first]);
-      await writeAll(client, 'early');
-      await durable([first, gone]);
-      await gone.stop();
-      await writeAll(client, 'x'.repeat((3 * MIB) / keys.length));
-      await until(async () => {
-        const byHand = new EtcdByHand(place);
-        const firsts = await Promise.all(shardIds.map((shardId) => byHand.entries(shardId)));
-        return firsts.every(([entry], shardId) => {
-          const { appliedIndex = '0' } = gone.status().shards[shardId] ?? {};
-          return (entry?.index ?? 2n ** 64n) > BigInt(appliedIndex) + 1n;
-        });
+describe('a member that is gone', { timeout: TIME_LIMIT_MS }, () => {
+  it('holds the log no longer where etcd is short of room, and catches up by snapshot', async () => {
+    const place = newPlace(etcd);
+    const [{ Status }] = JSON.parse(await etcd.etcdctl('endpoint', 'status', '-w', 'json'));
+    const spaceBytesMax = 2 * (Status.dbSize + 2 * MIB);
+    const first = await member(withEtcd(configOf(place, 'a'), { spaceBytesMax }));
+    const config = withEtcd(configOf(place, 'b'), { spaceBytesMax });
+    await leadAll(first);
+    const gone = await member(config);
+    const client = clusterClient([first]);
+    await writeAll(client, 'early');
+    await durable([first, gone]);
+    await gone.stop();
+    await writeAll(client, 'x'.repeat((3 * MIB) / keys.length));
+    await until(async () => {
+      const byHand = new EtcdByHand(place);
+      const firsts = await Promise.all(shardIds.map((shardId) => byHand.entries(shardId)));
+      return firsts.every(([entry], shardId) => {
+        const { appliedIndex = '0' } = gone.status().shards[shardId] ?? {};
+        return (entry?.index ?? 2n ** 64n) > BigInt(appliedIndex) + 1n;
       });
-      const { node, log } = await loggedMember(config);
-      await expectSameState([first, node]);
-      expect(log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED)).toHaveLength(SHARD_COUNT);
-    },
-    TIME_LIMIT_MS,
-  );
+    });
+    const { node, log } = await loggedMember(config);
+    await expectSameState([first, node]);
+    expect(log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED)).toHaveLength(SHARD_COUNT);
+  });
 });

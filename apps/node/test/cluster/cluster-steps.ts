@@ -9,6 +9,9 @@ import { shardOfSlot } from '../../src/keyspace-of-shards.ts';
 import { type Node, startNode } from '../../src/node.ts';
 import { type ClusterPlace, ledBy, SHARD_COUNT, until } from './running-cluster.ts';
 
+/** A machine that also builds, or runs other tests, is slow: only a hang takes this long. */
+export const TIME_LIMIT_MS = 120_000;
+
 /** A node of a test: one in this process, or a spawned one. */
 export interface Replica {
   status(): NodeStatus | Promise<NodeStatus>;

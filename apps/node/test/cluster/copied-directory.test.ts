@@ -10,7 +10,7 @@ import type { NodeConfig } from '../../src/config.ts';
 import { startNode } from '../../src/node.ts';
 import { startWriters } from '../acceptance/writers.ts';
 import { RawClient, request } from '../redis/raw-client.ts';
-import { expectSameState, keyIn, preferForAll } from './cluster-steps.ts';
+import { expectSameState, keyIn, preferForAll, TIME_LIMIT_MS } from './cluster-steps.ts';
 import { EtcdByHand, type StoredEntry } from './etcd-by-hand.ts';
 import {
   clusterClient,
@@ -32,8 +32,6 @@ beforeAll(async () => {
 
 afterAll(() => etcd.close());
 
-const TIME_LIMIT_MS = 120_000;
-
 async function copyOf(config: NodeConfig): Promise<NodeConfig> {
   const dataPath = `${config.dataPath}-copy`;
   await cp(config.dataPath, dataPath, { recursive: true });
@@ -46,95 +44,83 @@ function codeOf(result: PromiseSettledResult<unknown>): unknown {
   return result.status === 'rejected' ? result.reason.code : undefined;
 }
 
-describe('two copies of a data directory', () => {
-  it(
-    'invariant 3: started at once, are one node: the other is refused, until it has gone',
-    async () => {
-      const place = newPlace(etcd);
-      const other = await member(configOf(place, 'other'));
-      const original = configOf(place, 'a');
-      await (await member(original)).stop();
-      const configs = [original, await copyOf(original)];
-      const client = clusterClient([other]);
-      for (let round = 1; round <= 2; round++) {
-        const results = await Promise.allSettled(configs.map((config) => startNode(config)));
-        const started = results.flatMap((each) =>
-          each.status === 'fulfilled' ? [each.value] : [],
-        );
-        for (const node of started) onTestFinished(() => node.stop());
-        expect(started).toHaveLength(1);
-        expect(results.map(codeOf)).toContain('RAFTSEAL_ENGINE_IDENTITY_IN_USE');
-        const [node] = started;
-        if (!node) throw new Error('one has started');
-        await preferForAll(other, node.status().nodeId);
-        await until(() => ledBy(node).length === SHARD_COUNT);
-        const writers = startWriters([client], `round ${round}`);
-        await until(() => writers.acknowledged > 200);
-        await writers.stop();
-        expect(writers.failures).toEqual([]);
-        await expectSameState([other, node]);
-        await node.stop();
-      }
-      await other.stop();
-      const ledger = new SealLedger();
-      ledger.addEntries(await new EtcdByHand(place).history());
-      for (const { dataPath } of [...configs, configOf(place, 'other')]) {
-        await ledger.addStores(dataPath);
-      }
-      expect(ledger.seals).toBeGreaterThan(400);
-    },
-    TIME_LIMIT_MS,
-  );
-
-  it(
-    'invariant 3: the one that was stopped meanwhile is displaced, ends, and seals nothing',
-    async () => {
-      const place = newPlace(etcd);
-      const other = await member(configOf(place, 'other'));
-      const original = await SpawnedMember.start(configOf(place, 'a'));
-      const { nodeId } = await original.status();
-      await preferForAll(other, nodeId);
-      await until(() => ledBy(other).length === 0 && other.healthy);
-      const client = clusterClient([other]);
-      const writers = startWriters([client], 'before');
+describe('two copies of a data directory', { timeout: TIME_LIMIT_MS }, () => {
+  it('invariant 3: started at once, are one node: the other is refused, until it has gone', async () => {
+    const place = newPlace(etcd);
+    const other = await member(configOf(place, 'other'));
+    const original = configOf(place, 'a');
+    await (await member(original)).stop();
+    const configs = [original, await copyOf(original)];
+    const client = clusterClient([other]);
+    for (let round = 1; round <= 2; round++) {
+      const results = await Promise.allSettled(configs.map((config) => startNode(config)));
+      const started = results.flatMap((each) => (each.status === 'fulfilled' ? [each.value] : []));
+      for (const node of started) onTestFinished(() => node.stop());
+      expect(started).toHaveLength(1);
+      expect(results.map(codeOf)).toContain('RAFTSEAL_ENGINE_IDENTITY_IN_USE');
+      const [node] = started;
+      if (!node) throw new Error('one has started');
+      await preferForAll(other, node.status().nodeId);
+      await until(() => ledBy(node).length === SHARD_COUNT);
+      const writers = startWriters([client], `round ${round}`);
       await until(() => writers.acknowledged > 200);
-      const late = await RawClient.open(original.redisPort);
-      original.pause();
-      const byHand = new EtcdByHand(place);
-      await until(async () => (await byHand.get(`nodes/${nodeId}`)) === undefined);
-      const copy = await SpawnedMember.start(await copyOf(original.config));
-      await until(async () =>
-        (await copy.status()).shards.every(({ state }) => state === 'leading'),
-      );
-      const after = startWriters([clusterClient([other])], 'after');
-      await until(() => after.acknowledged > 200);
-      late.send(request('SET', keyIn(1), 'late'));
-      original.resume();
-      expect(await original.ended()).toBe(1);
-      expect(original.log).toContainEqual(
-        expect.objectContaining({ code: 'RAFTSEAL_ENGINE_DISPLACED', level: 60 }),
-      );
-      expect(await late.closed).not.toContain('+OK');
-      const until400 = after.acknowledged + 200;
-      await until(() => after.acknowledged > until400);
-      for (const each of [writers, after]) await each.stop();
-      expect(after.failures).toEqual([]);
-      expect(await after.lost(clusterClient([other]))).toEqual([]);
-      expect(await writers.lost(clusterClient([other]))).toEqual([]);
-      await expectSameState([other, copy]);
-      copy.terminate();
-      expect(await copy.ended()).toBe(0);
-      await other.stop();
-      expectOneAfterTheOther(await byHand.history());
-      const ledger = new SealLedger();
-      ledger.addEntries(await byHand.history());
-      for (const { dataPath } of [original.config, copy.config, configOf(place, 'other')]) {
-        await ledger.addStores(dataPath);
-      }
-      expect(ledger.seals).toBeGreaterThan(600);
-    },
-    TIME_LIMIT_MS,
-  );
+      await writers.stop();
+      expect(writers.failures).toEqual([]);
+      await expectSameState([other, node]);
+      await node.stop();
+    }
+    await other.stop();
+    const ledger = new SealLedger();
+    ledger.addEntries(await new EtcdByHand(place).history());
+    for (const { dataPath } of [...configs, configOf(place, 'other')]) {
+      await ledger.addStores(dataPath);
+    }
+    expect(ledger.seals).toBeGreaterThan(400);
+  });
+
+  it('invariant 3: the one that was stopped meanwhile is displaced, ends, and seals nothing', async () => {
+    const place = newPlace(etcd);
+    const other = await member(configOf(place, 'other'));
+    const original = await SpawnedMember.start(configOf(place, 'a'));
+    const { nodeId } = await original.status();
+    await preferForAll(other, nodeId);
+    await until(() => ledBy(other).length === 0 && other.healthy);
+    const client = clusterClient([other]);
+    const writers = startWriters([client], 'before');
+    await until(() => writers.acknowledged > 200);
+    const late = await RawClient.open(original.redisPort);
+    original.pause();
+    const byHand = new EtcdByHand(place);
+    await until(async () => (await byHand.get(`nodes/${nodeId}`)) === undefined);
+    const copy = await SpawnedMember.start(await copyOf(original.config));
+    await until(async () => (await copy.status()).shards.every(({ state }) => state === 'leading'));
+    const after = startWriters([clusterClient([other])], 'after');
+    await until(() => after.acknowledged > 200);
+    late.send(request('SET', keyIn(1), 'late'));
+    original.resume();
+    expect(await original.ended()).toBe(1);
+    expect(original.log).toContainEqual(
+      expect.objectContaining({ code: 'RAFTSEAL_ENGINE_DISPLACED', level: 60 }),
+    );
+    expect(await late.closed).not.toContain('+OK');
+    const until400 = after.acknowledged + 200;
+    await until(() => after.acknowledged > until400);
+    for (const each of [writers, after]) await each.stop();
+    expect(after.failures).toEqual([]);
+    expect(await after.lost(clusterClient([other]))).toEqual([]);
+    expect(await writers.lost(clusterClient([other]))).toEqual([]);
+    await expectSameState([other, copy]);
+    copy.terminate();
+    expect(await copy.ended()).toBe(0);
+    await other.stop();
+    expectOneAfterTheOther(await byHand.history());
+    const ledger = new SealLedger();
+    ledger.addEntries(await byHand.history());
+    for (const { dataPath } of [original.config, copy.config, configOf(place, 'other')]) {
+      await ledger.addStores(dataPath);
+    }
+    expect(ledger.seals).toBeGreaterThan(600);
+  });
 });
 
 /** Once a process of a node has sealed, no earlier process of it does. */

@@ -7,7 +7,7 @@ import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { NodeConfig } from '../../src/config.ts';
 import { RawClient, request } from '../redis/raw-client.ts';
-import { expectSameState, keysIn, leadAll, withEtcd } from './cluster-steps.ts';
+import { expectSameState, keysIn, leadAll, TIME_LIMIT_MS, withEtcd } from './cluster-steps.ts';
 import { EtcdByHand } from './etcd-by-hand.ts';
 import {
   type ClusterPlace,
@@ -31,7 +31,6 @@ beforeAll(async () => {
 afterAll(() => etcd.close());
 
 const ROUNDS = 3;
-const TIME_LIMIT_MS = 120_000;
 const REDIRECTION =
   /^-(MOVED \d+ 127\.0\.0\.1:\d+|CLUSTERDOWN RAFTSEAL_SHARD_GROUP_NOT_LEADER: .*)\r\n$/;
 const WHOLE_REPLY = /^(?:[-+][^\r]*|\$\d+\r\n[^\r]*)\r\n$/;
@@ -93,100 +92,94 @@ function clientOf({ redisPort }: { readonly redisPort: number }): Redis {
   return client;
 }
 
-describe('a leader that is stopped until another leads', () => {
-  it(
-    'invariant 8: serves nothing stale and appends nothing when it is resumed',
-    async () => {
-      const place = newPlace(etcd);
-      const heir = await member(configOf(place, 'heir'));
-      const leased = await SpawnedMember.start(reading(configOf(place, 'leased'), 'lease'));
-      const strict = await SpawnedMember.start(reading(configOf(place, 'strict'), 'strict'));
-      const leaders = [leased, strict, leased, strict];
-      for (const [shardId, leader] of leaders.entries()) {
-        await heir.preferLeader(shardId, (await leader.status()).nodeId);
+describe('a leader that is stopped until another leads', { timeout: TIME_LIMIT_MS }, () => {
+  it('invariant 8: serves nothing stale and appends nothing when it is resumed', async () => {
+    const place = newPlace(etcd);
+    const heir = await member(configOf(place, 'heir'));
+    const leased = await SpawnedMember.start(reading(configOf(place, 'leased'), 'lease'));
+    const strict = await SpawnedMember.start(reading(configOf(place, 'strict'), 'strict'));
+    const leaders = [leased, strict, leased, strict];
+    for (const [shardId, leader] of leaders.entries()) {
+      await heir.preferLeader(shardId, (await leader.status()).nodeId);
+    }
+    const atHeir = clientOf(heir);
+    for (let round = 1; round <= ROUNDS; round++) {
+      await until(() => ledBy(heir).length === 0 && heir.healthy);
+      const lines = [];
+      for (const [shardId, { redisPort }] of leaders.entries()) {
+        const [key = '', another = ''] = keysIn(shardId, 2);
+        const [reader, writer] = [await Line.open(redisPort), await Line.open(redisPort)];
+        expect(await reader.ask('SET', key, 'old')).toBe('+OK\r\n');
+        lines.push({ key, another, reader, writer });
       }
-      const atHeir = clientOf(heir);
-      for (let round = 1; round <= ROUNDS; round++) {
-        await until(() => ledBy(heir).length === 0 && heir.healthy);
-        const lines = [];
-        for (const [shardId, { redisPort }] of leaders.entries()) {
-          const [key = '', another = ''] = keysIn(shardId, 2);
-          const [reader, writer] = [await Line.open(redisPort), await Line.open(redisPort)];
-          expect(await reader.ask('SET', key, 'old')).toBe('+OK\r\n');
-          lines.push({ key, another, reader, writer });
-        }
-        for (const leader of [leased, strict]) leader.pause();
-        await until(() => ledBy(heir).length === SHARD_COUNT);
-        const replies = [];
-        for (const { key, another, reader, writer } of lines) {
-          await atHeir.set(key, 'new');
-          await atHeir.set(another, 'new');
-          const read = reader.send('GET', key);
-          replies.push({ read, written: writer.send('SET', another, 'late') });
-        }
-        for (const leader of [leased, strict]) leader.resume();
-        for (const { read, written } of replies) {
-          const found = await read();
-          if (found !== '$3\r\nnew\r\n') expect(found).toMatch(REDIRECTION);
-          expect(await written()).toMatch(REDIRECTION);
-        }
-        const client = clusterClient([heir]);
-        for (const { key, another } of lines) {
-          expect([await client.get(key), await client.get(another)]).toEqual(['new', 'new']);
-        }
+      for (const leader of [leased, strict]) leader.pause();
+      await until(() => ledBy(heir).length === SHARD_COUNT);
+      const replies = [];
+      for (const { key, another, reader, writer } of lines) {
+        await atHeir.set(key, 'new');
+        await atHeir.set(another, 'new');
+        const read = reader.send('GET', key);
+        replies.push({ read, written: writer.send('SET', another, 'late') });
       }
-      await expectSameState([heir, leased, strict]);
-      await expectTermsInOrder(place);
-    },
-    TIME_LIMIT_MS,
-  );
+      for (const leader of [leased, strict]) leader.resume();
+      for (const { read, written } of replies) {
+        const found = await read();
+        if (found !== '$3\r\nnew\r\n') expect(found).toMatch(REDIRECTION);
+        expect(await written()).toMatch(REDIRECTION);
+      }
+      const client = clusterClient([heir]);
+      for (const { key, another } of lines) {
+        expect([await client.get(key), await client.get(another)]).toEqual(['new', 'new']);
+      }
+    }
+    await expectSameState([heir, leased, strict]);
+    await expectTermsInOrder(place);
+  });
 });
 
-describe('a leader that is cut off from etcd until another leads', () => {
-  it(
-    'invariant 8: serves nothing stale, and what it has sent is refused by etcd',
-    async () => {
-      const place = newPlace(etcd);
-      const relay = await TcpRelay.open(Number(new URL(etcd.endpoints[0] ?? '').port));
-      const endpoints = [`http://127.0.0.1:${relay.port}`];
-      const cutOff = await member(withEtcd(configOf(place, 'a'), { endpoints }));
-      await leadAll(cutOff);
-      const heir = await member(configOf(place, 'b'));
-      const atHeir = clientOf(heir);
-      const keys = shardIds.flatMap((shardId) => keysIn(shardId, 1));
-      const [another = ''] = keysIn(1, 2).slice(1);
-      for (let round = 1; round <= ROUNDS; round++) {
-        await until(() => ledBy(cutOff).length === SHARD_COUNT && heir.healthy);
-        const reader = await Line.open(cutOff.redisPort);
-        for (const key of keys) expect(await reader.ask('SET', key, 'old')).toBe('+OK\r\n');
-        relay.stall();
-        const written = (await Line.open(cutOff.redisPort)).send('SET', another, 'late');
-        const isNew = new Set<string>();
-        const overwriting = (async () => {
-          await until(() => ledBy(heir).length === SHARD_COUNT);
-          for (const key of keys) {
-            await atHeir.set(key, 'new');
-            isNew.add(key);
-          }
-        })();
-        // Asked all the time, on both sides of the change.
-        for (let asked = 0; asked < 20; asked += isNew.size === keys.length ? 1 : 0) {
-          for (const key of keys) {
-            const mustNotBeOld = isNew.has(key);
-            const found = await reader.ask('GET', key);
-            if (mustNotBeOld || found !== '$3\r\nold\r\n') expect(found).toMatch(REDIRECTION);
-          }
-          await new Promise((resolve) => setTimeout(resolve, 5));
+describe('a leader that is cut off from etcd until another leads', {
+  timeout: TIME_LIMIT_MS,
+}, () => {
+  it('invariant 8: serves nothing stale, and what it has sent is refused by etcd', async () => {
+    const place = newPlace(etcd);
+    const relay = await TcpRelay.open(Number(new URL(etcd.endpoints[0] ?? '').port));
+    const endpoints = [`http://127.0.0.1:${relay.port}`];
+    const cutOff = await member(withEtcd(configOf(place, 'a'), { endpoints }));
+    await leadAll(cutOff);
+    const heir = await member(configOf(place, 'b'));
+    const atHeir = clientOf(heir);
+    const keys = shardIds.flatMap((shardId) => keysIn(shardId, 1));
+    const [another = ''] = keysIn(1, 2).slice(1);
+    for (let round = 1; round <= ROUNDS; round++) {
+      await until(() => ledBy(cutOff).length === SHARD_COUNT && heir.healthy);
+      const reader = await Line.open(cutOff.redisPort);
+      for (const key of keys) expect(await reader.ask('SET', key, 'old')).toBe('+OK\r\n');
+      relay.stall();
+      const written = (await Line.open(cutOff.redisPort)).send('SET', another, 'late');
+      const isNew = new Set<string>();
+      const overwriting = (async () => {
+        await until(() => ledBy(heir).length === SHARD_COUNT);
+        for (const key of keys) {
+          await atHeir.set(key, 'new');
+          isNew.add(key);
         }
-        await overwriting;
-        relay.resume();
-        expect(await written()).toMatch(REDIRECTION);
-        for (const key of keys) expect(await clusterClient([heir]).get(key)).toBe('new');
+      })();
+      // Asked all the time, on both sides of the change.
+      for (let asked = 0; asked < 20; asked += isNew.size === keys.length ? 1 : 0) {
+        for (const key of keys) {
+          const mustNotBeOld = isNew.has(key);
+          const found = await reader.ask('GET', key);
+          if (mustNotBeOld || found !== '$3\r\nold\r\n') expect(found).toMatch(REDIRECTION);
+        }
+        await new Promise((resolve) => setTimeout(resolve, 5));
       }
-      await expectSameState([cutOff, heir]);
-      expect(await clusterClient([heir]).get(another)).toBeNull();
-      await expectTermsInOrder(place);
-    },
-    TIME_LIMIT_MS,
-  );
+      await overwriting;
+      relay.resume();
+      expect(await written()).toMatch(REDIRECTION);
+      for (const key of keys) expect(await clusterClient([heir]).get(key)).toBe('new');
+    }
+    await expectSameState([cutOff, heir]);
+    expect(await clusterClient([heir]).get(another)).toBeNull();
+    await expectTermsInOrder(place);
+  });
 });

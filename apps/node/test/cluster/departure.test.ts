@@ -1,0 +1,97 @@
+/** Nodes that are told to stop: what they lead goes to others first, and they wait for nobody. */
+import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { startWriters } from '../acceptance/writers.ts';
+import {
+  durable,
+  expectSameState,
+  keysIn,
+  leadAll,
+  preferForAll,
+  TIME_LIMIT_MS,
+  truncateBehind,
+} from './cluster-steps.ts';
+import {
+  clusterClient,
+  configOf,
+  ledBy,
+  member,
+  newPlace,
+  SHARD_COUNT,
+  until,
+} from './running-cluster.ts';
+import { SpawnedMember } from './spawned-member.ts';
+
+let etcd: EtcdCluster;
+
+beforeAll(async () => {
+  etcd = await startEtcd();
+});
+
+afterAll(() => etcd.close());
+
+const ROUNDS = 3;
+const WRITERS = 8;
+
+describe('SIGTERM', { timeout: TIME_LIMIT_MS }, () => {
+  it('of a node that leads hands its shards over without a failed write', async () => {
+    const place = newPlace(etcd);
+    const first = await member(configOf(place, 'a'));
+    const nodes = [first, await member(configOf(place, 'b'))];
+    let leaving = await SpawnedMember.start(configOf(place, 'c'));
+    for (let round = 1; round <= ROUNDS; round++) {
+      const { nodeId } = await leaving.status();
+      await preferForAll(first, nodeId);
+      await until(() => nodes.every((node) => ledBy(node).length === 0 && node.healthy));
+      const clients = Array.from({ length: WRITERS }, () => clusterClient(nodes));
+      const writers = startWriters(clients, `round ${round}`);
+      await until(() => writers.acknowledged > 500);
+      leaving.terminate();
+      expect(await leaving.ended()).toBe(0);
+      const { acknowledged } = writers;
+      await until(() => writers.acknowledged > acknowledged + 500);
+      await writers.stop();
+      expect(writers.failures).toEqual([]);
+      expect(await writers.lost(clusterClient(nodes))).toEqual([]);
+      console.log(
+        `SIGTERM under load: ${writers.acknowledged} writes, longest ` +
+          `${writers.longestWriteMs.toFixed(0)} ms`,
+      );
+      leaving = await SpawnedMember.start(configOf(place, 'c'));
+    }
+    await expectSameState([...nodes, leaving]);
+  });
+
+  it('ends a node that waits to be admitted', async () => {
+    const place = newPlace(etcd);
+    const founder = await member(configOf(place, 'a'));
+    await founder.stop();
+    const waiting = new SpawnedMember(configOf(place, 'b'));
+    await waiting.said(({ msg }) => msg.startsWith('waiting to be admitted'));
+    waiting.terminate();
+    expect(await waiting.ended()).toBe(0);
+    expect(waiting.log.at(-1)?.msg).toBe('stopped');
+  });
+
+  it('ends a node that waits for a snapshot which nobody can give', async () => {
+    const place = newPlace(etcd);
+    const founder = await member(configOf(place, 'a'));
+    await leadAll(founder);
+    const config = configOf(place, 'b');
+    const other = await member(config);
+    await durable([founder, other]);
+    await other.stop();
+    const client = clusterClient([founder]);
+    for (let shardId = 0; shardId < SHARD_COUNT; shardId++) {
+      for (const key of keysIn(shardId, 10)) await client.set(key, 'x');
+    }
+    await truncateBehind(place, founder);
+    await founder.stop();
+    const waiting = new SpawnedMember(config);
+    const { msg } = await waiting.said(({ code }) => code === 'RAFTSEAL_NODE_PEER_UNAVAILABLE');
+    expect(msg).toMatch(/^the log of shard \d no longer reaches back .* start another member$/);
+    waiting.terminate();
+    expect(await waiting.ended()).toBe(0);
+    expect(waiting.log.at(-1)?.msg).toBe('stopped');
+  });
+});
