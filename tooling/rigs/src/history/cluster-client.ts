@@ -10,8 +10,12 @@
  * - over a new connection of the same node, never: a node's connection is not opened again
  *   (`clusterNodeRetryStrategy` is null) but replaced, and what was under way has failed by then.
  *   `autoResendUnfulfilledCommands` and `maxRetriesPerRequest` say the same once more.
+ *
+ * It also sends READONLY to every node that it takes for a replica, and reads from such a node when
+ * the connection to the master is gone: answers that may be stale, since READONLY asks for them.
+ * Here nothing asks for them.
  */
-import { Cluster } from 'ioredis';
+import { Cluster, type Redis } from 'ioredis';
 import type { Command, Reply } from '../linearizability/operation.ts';
 import { type Outcome, outcomeOfError, replyOf } from './outcome.ts';
 
@@ -60,6 +64,9 @@ export class ClusterClient {
       },
     });
     this.#cluster.on('error', () => undefined);
+    this.#cluster.on('+node', (node: Redis) => {
+      node.readonly = () => Promise.resolve('OK');
+    });
   }
 
   /** Resolves once the cluster was reached; never fails. */

@@ -94,4 +94,14 @@ describe('a cluster client', () => {
     });
     expect(names(leader)).toEqual(['MULTI', 'INCR', 'INCR', 'EXEC']);
   });
+
+  it('asks no replica for answers that may be stale', async () => {
+    const replica = await server(() => '+OK\r\n');
+    const master = await server(([name]) => (name === 'GET' ? '$1\r\na\r\n' : 'close'), replica);
+    const client = await clientOf(master);
+    expect(await client.perform([['GET', 'k']])).toEqual({ outcome: 'done', replies: ['a'] });
+    expect(await client.perform([increment])).toMatchObject({ outcome: 'unknown' });
+    await client.perform([['GET', 'k']]);
+    expect(names(replica)).toEqual(['GET']);
+  });
 });

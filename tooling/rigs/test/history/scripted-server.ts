@@ -11,7 +11,10 @@ export type Script = (command: readonly string[], port: number) => string;
 
 export interface ScriptedServer {
   readonly port: number;
-  /** Commands other than those by which a client gets to know a cluster. */
+  /**
+   * Commands other than those by which a client gets to know a cluster; READONLY stands before one
+   * that came over a connection in that mode.
+   */
   readonly received: readonly (readonly string[])[];
   close(): Promise<void>;
 }
@@ -25,6 +28,7 @@ export async function scriptedServer(
 ): Promise<ScriptedServer> {
   const received: (readonly string[])[] = [];
   const sockets = new Set<Socket>();
+  const readOnly = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on('error', () => undefined);
@@ -40,10 +44,11 @@ export async function scriptedServer(
   const answer = (socket: Socket, command: readonly string[]): void => {
     const name = command[0]?.toUpperCase() ?? '';
     if (introductions.has(name)) {
+      if (name === 'READONLY') readOnly.add(socket);
       socket.write(introduction(name, command[1] ?? '', [port, ...replicas]));
       return;
     }
-    received.push(command);
+    received.push(readOnly.has(socket) ? ['READONLY', ...command] : command);
     const reply = script([name, ...command.slice(1)], port);
     if (reply === 'close') socket.destroy();
     else socket.write(reply);
