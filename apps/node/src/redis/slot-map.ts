@@ -3,9 +3,9 @@
  * replica. Here a node leads some shards and follows all others, so:
  *
  * - A node that leads a shard is a master, of the slots of all shards that it leads.
- * - A node that leads none is a replica; it has every slot. Clients read from a replica in READONLY
- *   mode and from a master never, so a master that was listed as a replica of other slots would
- *   only send them away.
+ * - A learner is a replica; it has every slot. A voter never is one, and has no slots while it leads
+ *   nothing: clients put every connection to a replica into READONLY mode by themselves, and some
+ *   use any connection at hand while a master is away. They would be given old values unasked.
  * - The slots of a shard without a leader are shown with another master: clients fail on a slot
  *   that has none, but ask again where they are told that the cluster is down.
  */
@@ -25,7 +25,7 @@ export interface SlotMap {
   readonly ranges: readonly MasterRange[];
   /** By node id: the ranges of a master. */
   readonly rangesOf: ReadonlyMap<string, readonly SlotRange[]>;
-  /** The nodes that lead nothing. */
+  /** The learners. */
   readonly replicas: readonly ClusterNode[];
   /** Slots whose shard has no leader. */
   readonly slotsDown: number;
@@ -54,7 +54,7 @@ export function slotMap(topology: ClusterTopology, shards: readonly Shard[]): Sl
   const { self, epoch } = topology;
   const members = topology.nodes();
   const nodes = members.some(({ isSelf }) => isSelf) ? members : [...members, self];
-  const replicas = nodes.filter(({ id }) => !rangesOf.has(id));
+  const replicas = nodes.filter((node) => isReplica(node, rangesOf));
   return { epoch, self, nodes, ranges, rangesOf, replicas, slotsDown };
 }
 
@@ -63,12 +63,16 @@ export function masterOfReplicas({ ranges }: SlotMap): ClusterNode | undefined {
   return ranges[0]?.master;
 }
 
-/** The master of this node, where the node leads nothing. */
+/** The master of this node, where the node is a replica. */
 export function ownMaster(
   topology: ClusterTopology | undefined,
   shards: readonly Shard[],
 ): ClusterNode | undefined {
   if (topology === undefined) return undefined;
   const map = slotMap(topology, shards);
-  return map.rangesOf.has(map.self.id) ? undefined : masterOfReplicas(map);
+  return isReplica(map.self, map.rangesOf) ? masterOfReplicas(map) : undefined;
+}
+
+function isReplica({ role, id }: ClusterNode, rangesOf: SlotMap['rangesOf']): boolean {
+  return role === 'learner' && !rangesOf.has(id);
 }

@@ -95,7 +95,7 @@ function nodeLine(
 function nodes(map: SlotMap, { server }: Client): Reply {
   const nowMs = server.keyspace.nowMs();
   const lines = map.nodes.map((node) => {
-    const master = map.rangesOf.has(node.id) ? undefined : masterOfReplicas(map);
+    const master = map.replicas.includes(node) ? masterOfReplicas(map) : undefined;
     return `${nodeLine(node, { map, master, nowMs })}\n`;
   });
   return text(lines.join(''));
