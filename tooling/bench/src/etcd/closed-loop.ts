@@ -1,4 +1,8 @@
-/** Callers that each have one call under way, and make the next as soon as it is answered. */
+/**
+ * Callers that each have one call under way. An answer is followed by the caller's next call in the
+ * next turn of the event loop, as it is where callers are at the other end of a connection: what
+ * handles answers is through with all of them before it sees the next calls.
+ */
 import type { LoadResult } from '../redis-benchmark.ts';
 import { quantile } from '../statistics.ts';
 
@@ -19,22 +23,19 @@ export async function closedLoop(call: Call, loop: ClosedLoop): Promise<LoadResu
   const latenciesMs: number[] = [];
   const run = (caller: number): Promise<void> =>
     new Promise((resolve, reject) => {
-      let sentMs = performance.now();
-      const answered = (error: Error | null): void => {
-        const nowMs = performance.now();
-        if (error !== null) {
-          reject(error);
-          return;
-        }
-        if (nowMs >= fromMs && nowMs < untilMs) latenciesMs.push(nowMs - sentMs);
-        if (nowMs >= untilMs) {
-          resolve();
-          return;
-        }
-        sentMs = nowMs;
+      let sentMs = 0;
+      const send = (): void => {
+        sentMs = performance.now();
         call(caller, answered);
       };
-      call(caller, answered);
+      const answered = (error: Error | null): void => {
+        const nowMs = performance.now();
+        if (nowMs >= fromMs && nowMs < untilMs) latenciesMs.push(nowMs - sentMs);
+        if (error !== null) reject(error);
+        else if (nowMs >= untilMs) resolve();
+        else setImmediate(send);
+      };
+      send();
     });
   await Promise.all(Array.from({ length: loop.callers }, (_, caller) => run(caller)));
   const answeredInMs = Float64Array.from(latenciesMs);
