@@ -2,10 +2,15 @@
 import { CallError, kindOf } from './call-error.ts';
 import { reasonOf } from './errors.ts';
 
+interface Asked {
+  readonly token: Promise<string>;
+  /** Once it has come. */
+  value: string | undefined;
+}
+
 export class Authentication {
   readonly #authenticate: (place: number) => Promise<string>;
-  #token: Promise<string> | undefined;
-  #known: string | undefined;
+  #asked: Asked | undefined;
 
   /** @param authenticate asks the member at a place for a token. */
   constructor(authenticate: (place: number) => Promise<string>) {
@@ -14,25 +19,29 @@ export class Authentication {
 
   /** Empty where etcd does not authenticate. @throws CallError */
   token(place: number): Promise<string> {
-    this.#token ??= this.#ask(place);
-    return this.#token;
+    this.#asked ??= this.#ask(place);
+    return this.#asked.token;
   }
 
   /** etcd refused this token. */
   forget(token: string): void {
-    if (this.#known === token) this.#token = undefined;
+    if (this.#asked?.value === token) this.#asked = undefined;
   }
 
-  async #ask(place: number): Promise<string> {
-    try {
-      this.#known = await this.#authenticate(place);
-    } catch (error) {
-      if (kindOf(error) !== 'authOff') {
-        this.#token = undefined;
-        throw kindOf(error) === 'rejected' ? new CallError('denied', reasonOf(error)) : error;
+  #ask(place: number): Asked {
+    const come = async (): Promise<string> => {
+      try {
+        asked.value = await this.#authenticate(place);
+      } catch (error) {
+        if (kindOf(error) !== 'authOff') {
+          if (this.#asked === asked) this.#asked = undefined;
+          throw kindOf(error) === 'rejected' ? new CallError('denied', reasonOf(error)) : error;
+        }
+        asked.value = '';
       }
-      this.#known = '';
-    }
-    return this.#known;
+      return asked.value;
+    };
+    const asked: Asked = { token: Promise.resolve().then(come), value: undefined };
+    return asked;
   }
 }
