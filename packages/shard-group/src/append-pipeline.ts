@@ -165,13 +165,15 @@ export class AppendPipeline<Result> {
     const { engine } = this.#parts;
     const { signal } = this.#giveUp;
     let attempt: AppendOutcome;
-    let patienceMs = SETTLE_AFTER_LOSS_MS;
+    let giveUpMs = Number.POSITIVE_INFINITY;
     let delayMs = RETRY_DELAY_MS;
     do {
       await new Promise((resolve) => setTimeout(resolve, delayMs));
-      if (leadershipEnd.aborted) patienceMs -= delayMs;
       delayMs = Math.min(2 * delayMs, RETRY_DELAY_MS_MAX);
-      if (signal.aborted || patienceMs <= 0) return { outcome: 'unknown' };
+      // From when the loss is noticed: a process that was stopped makes one attempt at least.
+      const nowMs = performance.now();
+      if (leadershipEnd.aborted) giveUpMs = Math.min(giveUpMs, nowMs + SETTLE_AFTER_LOSS_MS);
+      if (signal.aborted || nowMs >= giveUpMs) return { outcome: 'unknown' };
       attempt = await engine.append({ term, index, payload });
     } while (attempt.outcome === 'ambiguous' || attempt.outcome === 'refused');
     if (attempt.outcome === 'done') return attempt;
