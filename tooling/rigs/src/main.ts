@@ -39,7 +39,10 @@ if (hosts !== 'namespaces' && hosts !== 'loopback') {
 requirePrograms(hosts);
 
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.once(signal, () => process.exit(1));
+  process.once(signal, () => {
+    process.stdout.write(`ended by ${signal}\n`);
+    process.exit(1);
+  });
 }
 
 const kept = mkdtempSync(join(tmpdir(), 'raftseal-rig-'));
