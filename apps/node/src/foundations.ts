@@ -99,9 +99,10 @@ async function openShard(
     wrap: keys.installer.wrapOf(shardId),
     seal: keys.state.storageIndex === undefined ? 'cleartext' : keys.rowSeal,
     peers,
-    onHalt: (error) => {
+    onHalt: (error, appliedIndex) => {
       const where = { shardId, code: codeOf(error) };
-      log.error(where, `shard ${shardId} halted: ${error.message}; the others go on`);
+      const found = `shard ${shardId} halted after entry ${appliedIndex}: ${error.message}`;
+      log.error(where, `${found}; the others go on`);
     },
   });
   const shard = await opening.catch((error: unknown) => {

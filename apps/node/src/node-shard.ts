@@ -41,7 +41,8 @@ export interface NodeShardParts {
   readonly wrap: RaftPayloadWrap;
   readonly seal: RowSeal | 'cleartext';
   readonly peers: ShardPeers | undefined;
-  readonly onHalt: (error: Error) => void;
+  /** Told of what halted the shard, and of the last entry that it has applied. */
+  readonly onHalt: (error: Error, appliedIndex: bigint) => void;
 }
 
 const EXPIRY_PERIOD_MS = 200;
@@ -101,7 +102,7 @@ export class NodeShard {
           restore: (signal) => peers.restore(shardId, signal),
           yieldMs: () => peers.yieldMs(shardId),
         }),
-        onHalt: parts.onHalt,
+        onHalt: (error) => parts.onHalt(error, this.group.appliedIndex),
         onState: () => {
           for (const listener of this.#stateListeners) listener();
         },

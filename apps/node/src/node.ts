@@ -37,8 +37,8 @@ import {
 } from './foundations.ts';
 import { infoSection } from './info-section.ts';
 import { KeyOperations } from './key-operations.ts';
-import { checkKeyStateAge } from './key-state-age.ts';
 import { keyspaceOf } from './keyspace-of-shards.ts';
+import { checkLog } from './log-check.ts';
 import { NodeMetrics } from './node-metrics.ts';
 import type { NodeShard } from './node-shard.ts';
 import { nodeStatus } from './node-status.ts';
@@ -298,20 +298,26 @@ export class Node implements AdminOperations {
   }
 
   async #replay(): Promise<void> {
-    const { keys, shards, logs } = this.#foundations;
-    for (const { shardId, kv } of shards) {
-      const { durableIndex } = kv;
-      const engine = logs.engine(shardId);
-      const { headIndex } = await engine.bounds();
-      if (headIndex < durableIndex) throw logBehindStore(shardId, headIndex, durableIndex);
-      const cutoverIndex = keys.state.cutoverIndex.get(shardId);
-      await checkKeyStateAge(engine, { shardId, durableIndex, cutoverIndex });
-      if (shardId === CONTROL_SHARD) keys.lifecycle.noteControlHead(headIndex);
+    const { keys, shards } = this.#foundations;
+    for (const shard of shards) {
+      await this.#checkLog(shard).catch((error: unknown) => {
+        // A damaged log, as where it is met later on: the others can be served.
+        if (!(error instanceof RaftsealError && error.fatal)) throw error;
+        shard.group.halt(error);
+      });
     }
     const results = await Promise.allSettled(shards.map(({ group }) => group.replay()));
     const failed = results.find((result) => result.status === 'rejected');
     if (failed && shards.every(({ group }) => group.state === 'halted')) throw failed.reason;
     this.#checkEncryptionMatchesData(keys.state);
+  }
+
+  async #checkLog({ shardId, kv: { durableIndex } }: NodeShard): Promise<void> {
+    const { keys, logs } = this.#foundations;
+    const cutoverIndex = keys.state.cutoverIndex.get(shardId);
+    const age = { shardId, durableIndex, cutoverIndex };
+    const headIndex = await checkLog(logs.engine(shardId), age);
+    if (shardId === CONTROL_SHARD) keys.lifecycle.noteControlHead(headIndex);
   }
 
   #checkEncryptionMatchesData(state: KeyState): void {
@@ -427,7 +433,8 @@ export class Node implements AdminOperations {
     setImmediate(() => keys.state.clusterId && keys.refreshRowSeal());
     if (state.storageIndex !== undefined) {
       keys.refreshRowSeal();
-      for (const { kv } of shards) kv.sealRows(keys.rowSeal);
+      // A store that has failed takes nothing any more; the key state goes on.
+      for (const { group, kv } of shards) if (group.state !== 'halted') kv.sealRows(keys.rowSeal);
     }
     this.#coordinator.consider();
   }
@@ -480,13 +487,4 @@ function noDataDirectory(path: string): RaftsealError {
 
 function stoppedWhileStarting(): RaftsealError {
   return new RaftsealError('RAFTSEAL_NODE_NOT_READY', 'the node was stopped while it was starting');
-}
-
-/** Entries that the store has seen are gone: the log was deleted, or is an older copy. */
-function logBehindStore(shardId: number, headIndex: bigint, durableIndex: bigint): RaftsealError {
-  return new RaftsealError(
-    'RAFTSEAL_NODE_LOG_BEHIND_STORE',
-    `the log of shard ${shardId} ends at ${headIndex} and its store has applied ${durableIndex}: ` +
-      'the log was deleted or is an older copy; restore the whole data directory',
-  );
 }
