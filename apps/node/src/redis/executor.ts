@@ -102,7 +102,8 @@ export class Executor {
       if (slot === NO_KEY) return shard.queryStale(args, nowMs);
       const elsewhere = router.redirection(slot);
       if (elsewhere === undefined) return shard.query(args, nowMs);
-      return session.readsStale ? shard.queryStale(args, nowMs) : errorReply(elsewhere);
+      const isStale = session.readsStale && router.mayReadStale(slot);
+      return isStale ? shard.queryStale(args, nowMs) : errorReply(elsewhere);
     } catch (error) {
       return router.refusal(error, slot);
     }

@@ -71,6 +71,16 @@ export class Router {
   }
 
   /**
+   * Whether a client that takes old values may be given them: another node leads. With no leader
+   * known this node may be cut off, and so far behind that nobody would expect it; Redis is silent
+   * then too (`cluster-allow-reads-when-down no`).
+   */
+  mayReadStale(slot: number): boolean {
+    const { topology } = this.#keyspace;
+    return topology?.leaderOf(this.#keyspace.shardOf(slot).shardId)?.isSelf === false;
+  }
+
+  /**
    * The text of the error reply for what a shard threw or refused; undefined for what bears no code
    * of ours.
    */

@@ -150,8 +150,9 @@ describe('READONLY', () => {
     expect(await client.ask(request('READONLY') + get(key), '-1\r\n')).toBe('+OK\r\n$-1\r\n');
     cluster.shard(1, 0).catchUp();
     expect(await client.ask(get(key) + set(key, '2'), elsewhere)).toBe(`$1\r\n1\r\n${elsewhere}`);
+    // Without a leader, nobody knows how old the values are.
     cluster.lead(0, undefined);
-    expect(await client.ask(get(key), '1\r\n1\r\n')).toBe('$1\r\n1\r\n');
+    expect(await client.ask(get(key), down)).toBe(down);
     expect(await client.ask(request('READWRITE') + get(key), down)).toBe(`+OK\r\n${down}`);
   });
 

@@ -110,12 +110,13 @@ function executionOf(session: Session, commands: readonly QueuedCommand[]): Exec
 
 /** In one step: nothing is applied between the check of the watched keys and the last command. */
 function readAll(client: Client, shard: Shard, execution: Execution): Reply {
-  const { commands, dataCommands, watched, readsStale } = execution;
+  const { commands, dataCommands, watched, slot, readsStale } = execution;
+  const { router } = client.server;
   const nowMs = client.server.keyspace.nowMs();
   for (const [key, version] of watched) {
     if (shard.versionOf(key, nowMs) !== version) return nullArrayReply;
   }
-  const isStale = readsStale && !shard.isServing;
+  const isStale = readsStale && slot !== undefined && router.mayReadStale(slot);
   const replies = dataCommands.map(({ command, args }) => {
     const request = [command.name, ...args.slice(1)];
     return isStale ? shard.queryStale(request, nowMs) : shard.query(request, nowMs);
