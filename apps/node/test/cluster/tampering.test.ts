@@ -6,10 +6,10 @@ import { encodeEntry } from '@raftseal/applier';
 import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
 import { KIND_DATA, KIND_KEY_LIFECYCLE, TAG_CLEARTEXT, TAG_SEALED } from '@raftseal/shard-group';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { Node } from '../../src/node.ts';
-import { keyIn, type LogLine, leadAll, loggedMember, TIME_LIMIT_MS } from './cluster-steps.ts';
-import { EtcdByHand, entryName, type StoredEntry } from './etcd-by-hand.ts';
+import { type LogLine, leadAll, loggedMember, TIME_LIMIT_MS } from './cluster-steps.ts';
+import { EtcdByHand } from './etcd-by-hand.ts';
 import { clusterClient, configOf, member, newPlace, until } from './running-cluster.ts';
+import { flipLast, haltCodes, TamperedLog, writeSlowly } from './tampered-log.ts';
 
 let etcd: EtcdCluster;
 
@@ -22,60 +22,16 @@ afterAll(() => etcd.close());
 /** What is done to the log of one shard, and what a node says that reads it afterwards. */
 interface Tamper {
   readonly what: string;
-  act(log: TamperedLog): Promise<void>;
+  readonly act: (log: TamperedLog) => Promise<void>;
   /** Null: the shard goes on. */
   readonly code: string | null;
   /** The entry that is named. */
   readonly at?: bigint;
 }
 
-/** The log of one shard, and the hand in it. */
-class TamperedLog {
-  readonly shardId: number;
-  readonly hand: EtcdByHand;
-
-  constructor(hand: EtcdByHand, shardId: number) {
-    this.hand = hand;
-    this.shardId = shardId;
-  }
-
-  entry(index: bigint): Promise<StoredEntry> {
-    return this.hand.entry(this.shardId, index);
-  }
-
-  /** With the checksum that is right. */
-  put(index: bigint, { payload, term }: Pick<StoredEntry, 'payload' | 'term'>): Promise<void> {
-    return this.hand.putEntry({ shardId: this.shardId, index, payload, term });
-  }
-
-  async bytes(index: bigint): Promise<Buffer> {
-    const found = await this.hand.get(entryName(this.shardId, index));
-    if (found) return found;
-    throw new Error(`there is no entry ${index}`);
-  }
-
-  putBytes(index: bigint, bytes: Uint8Array): Promise<void> {
-    return this.hand.put(entryName(this.shardId, index), bytes);
-  }
-
-  remove(index: bigint): Promise<void> {
-    return this.hand.remove(entryName(this.shardId, index));
-  }
-
-  async edit(index: bigint, change: (payload: Buffer) => void): Promise<void> {
-    const entry = await this.entry(index);
-    change(entry.payload);
-    await this.put(index, entry);
-  }
-}
-
 const CORRUPT = 'RAFTSEAL_ENGINE_CORRUPT';
 const OPEN_FAILED = 'RAFTSEAL_SHARD_GROUP_OPEN_FAILED';
 const MALFORMED = 'RAFTSEAL_SHARD_GROUP_MALFORMED_ENTRY';
-
-function flipLast(bytes: Buffer): void {
-  bytes.writeUInt8(bytes.readUInt8(bytes.length - 1) ^ 1, bytes.length - 1);
-}
 
 async function swapped(log: TamperedLog): Promise<void> {
   const [one, other] = [await log.entry(3n), await log.entry(4n)];
@@ -258,21 +214,6 @@ const clearTampers: readonly Tamper[] = [
   },
 ];
 
-/** Writes entries after one another, each with one command. */
-async function writeSlowly(node: Node, shardCount: number, count: number): Promise<void> {
-  const client = clusterClient([node]);
-  const shardIds = Array.from({ length: shardCount }, (_, shardId) => shardId);
-  for (let n = 0; n < count; n++) {
-    await Promise.all(
-      shardIds.map((shardId) => client.set(keyIn(shardId, shardCount), `value ${n}`)),
-    );
-  }
-}
-
-function haltCodes(node: Node): (string | null)[] {
-  return node.status().shards.map(({ haltCode }) => haltCode);
-}
-
 /** The log of a node names each shard and entry, and no shard that was left alone. */
 function expectHalts(tampers: readonly Tamper[], log: readonly LogLine[]): void {
   for (const [place, { what, code, at = 1n }] of tampers.entries()) {
@@ -296,7 +237,8 @@ describe('a sealed log that was changed by hand', { timeout: TIME_LIMIT_MS }, ()
     await leadAll(first);
     // A member that is gone holds the log.
     await (await member(configOf(place, 'b', { shardCount }))).stop();
-    await writeSlowly(first, shardCount, 6);
+    const client = clusterClient([first]);
+    await writeSlowly(client, { shardCount, count: 6 });
     const hand = new EtcdByHand(place);
     for (const [at, { act }] of sealedTampers.entries()) await act(new TamperedLog(hand, at + 1));
     const { node, log } = await loggedMember(configOf(place, 'c', { shardCount, role: 'learner' }));
@@ -304,7 +246,7 @@ describe('a sealed log that was changed by hand', { timeout: TIME_LIMIT_MS }, ()
     expectHalts(sealedTampers, log);
     expect(node.healthy).toBe(false);
     // Who had applied it before goes on, and so does what was left alone.
-    await writeSlowly(first, shardCount, 2);
+    await writeSlowly(client, { shardCount, count: 2 });
     expect(haltCodes(first).every((code) => code === null)).toBe(true);
     await until(
       () => node.status().shards[0]?.appliedIndex === first.status().shards[0]?.appliedIndex,
@@ -324,7 +266,8 @@ describe('a log in the clear that was changed by hand', { timeout: TIME_LIMIT_MS
     const first = await member(configOf(place, 'a', config));
     await leadAll(first);
     await (await member(configOf(place, 'b', config))).stop();
-    await writeSlowly(first, shardCount, 6);
+    const client = clusterClient([first]);
+    await writeSlowly(client, { shardCount, count: 6 });
     const hand = new EtcdByHand(place);
     for (const [at, { act }] of clearTampers.entries()) await act(new TamperedLog(hand, at + 1));
     const codes = [null, ...clearTampers.map(({ code }) => code)];
@@ -333,7 +276,7 @@ describe('a log in the clear that was changed by hand', { timeout: TIME_LIMIT_MS
     expectHalts(clearTampers, log);
     await first.enableEncryption();
     await until(() => first.status().encryption === 'sealed');
-    await writeSlowly(first, shardCount, 2);
+    await writeSlowly(client, { shardCount, count: 2 });
     const goOn = node.status().shards.filter(({ shardId }) => codes[shardId] === null);
     await until(() => goOn.every(({ shardId }) => node.status().shards[shardId]?.log === 'sealed'));
     expect(haltCodes(node)).toEqual(codes);
