@@ -34,22 +34,23 @@ export interface WatchMessage {
   readonly canceled?: boolean;
 }
 
-const CALL_TIMEOUT_MS = 1_000;
+const CALL_TIMEOUT_MS_DEFAULT = 1_000;
 
 export function base64(text: string): string {
   return Buffer.from(text).toString('base64');
 }
 
-/** One call, to the first member that answers. */
+/** One call, to the first member that answers; each is waited for so long. */
 export async function callEtcd(
   gateway: EtcdGateway,
   path: string,
   body: Readonly<Record<string, unknown>>,
+  timeoutMs: number = CALL_TIMEOUT_MS_DEFAULT,
 ): Promise<unknown> {
   let last: unknown = new Error('no endpoint is given');
   for (const endpoint of gateway.endpoints) {
     try {
-      const signal = AbortSignal.timeout(CALL_TIMEOUT_MS);
+      const signal = AbortSignal.timeout(timeoutMs);
       const response = await post(gateway, `${endpoint}/v3/${path}`, body, signal);
       const chunks: Buffer[] = [];
       for await (const chunk of response) chunks.push(chunk as Buffer);

@@ -53,10 +53,11 @@ export class LogRecorder {
   async catchUp(timeoutMs: number): Promise<void> {
     const mark = `${process.pid} ${performance.now()}`;
     const deadlineMs = performance.now() + timeoutMs;
-    await callEtcd(this.#options, 'kv/put', { key: base64(MARK), value: base64(mark) });
-    while (this.#mark !== mark) {
+    const put = { key: base64(MARK), value: base64(mark) };
+    for (let isPut = false; this.#mark !== mark; await delay(PAUSE_MS / 4)) {
       if (performance.now() > deadlineMs) throw new Error('the log recorder does not catch up');
-      await delay(PAUSE_MS / 4);
+      // Put again after no answer: twice the same mark marks as well as once.
+      if (!isPut) isPut = await isAnswered(callEtcd(this.#options, 'kv/put', put));
     }
   }
 
@@ -114,4 +115,11 @@ export class LogRecorder {
       this.#entries.set(place.shardId, entries);
     }
   }
+}
+
+function isAnswered(call: Promise<unknown>): Promise<boolean> {
+  return call.then(
+    () => true,
+    () => false,
+  );
 }

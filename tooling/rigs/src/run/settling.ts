@@ -29,9 +29,10 @@ export async function isSealedEverywhere(world: World): Promise<boolean> {
   return statuses.every((status) => status?.encryption === 'sealed' && status.storage === 'sealed');
 }
 
-/** All replicas of every shard have applied as much. */
+/** Every node has started, and all replicas of every shard have applied as much. */
 export async function isLevel(world: World): Promise<boolean> {
   const statuses = await statusesOf(world);
+  if (!statuses.every((status) => status?.ready)) return false;
   const applied = statuses.map((status) =>
     status?.shards.map((shard) => shard.appliedIndex).join(),
   );

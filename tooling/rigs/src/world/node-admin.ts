@@ -12,6 +12,8 @@ export interface ShardStatus {
 
 export interface NodeStatus {
   readonly nodeId: string;
+  /** The start is complete. */
+  readonly ready: boolean;
   readonly encryption: 'off' | 'enabling' | 'sealed';
   readonly storage: 'cleartext' | 'sealed';
   readonly shards: readonly ShardStatus[];

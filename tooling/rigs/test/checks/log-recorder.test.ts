@@ -40,16 +40,31 @@ function recorderOf(world: World): LogRecorder {
   return recorder;
 }
 
+/** Puts an entry where there is none: asked again after no answer, it changes nothing. */
 async function append(world: World, index: number): Promise<void> {
+  const { key, value } = entryAt(index);
+  const compare = [{ key, target: 'VERSION', result: 'EQUAL', version: '0' }];
+  await answered(world, 'kv/txn', { compare, success: [{ request_put: { key, value } }] });
+}
+
+function entryAt(index: number): { readonly key: string; readonly value: string } {
   const value = Buffer.alloc(20, index);
   value[13] = 0x43;
   const key = base64(`${PREFIX}/logs/5/${index.toString(16).padStart(16, '0')}`);
-  const put = (): Promise<boolean> =>
-    callEtcd(world.etcd, 'kv/put', { key, value: value.toString('base64') }).then(
+  return { key, value: value.toString('base64') };
+}
+
+async function answered(
+  world: World,
+  path: string,
+  body: Readonly<Record<string, unknown>>,
+): Promise<void> {
+  const call = (): Promise<boolean> =>
+    callEtcd(world.etcd, path, body).then(
       () => true,
       () => false,
     );
-  expect(await within(CATCH_UP_MS, put)).toBe(true);
+  expect(await within(CATCH_UP_MS, call)).toBe(true);
 }
 
 const indexes = (recorder: LogRecorder): number[] =>
@@ -62,9 +77,7 @@ describe('the recorder of the logs', () => {
     const recorder = recorderOf(world);
     await append(world, 2);
     await recorder.catchUp(CATCH_UP_MS);
-    await callEtcd(world.etcd, 'kv/deleterange', {
-      key: base64(`${PREFIX}/logs/5/0000000000000001`),
-    });
+    await answered(world, 'kv/deleterange', { key: entryAt(1).key });
     await world.members[0]?.process.kill();
     await append(world, 3);
     await recorder.catchUp(CATCH_UP_MS);
@@ -87,13 +100,15 @@ describe('the recorder of the logs', () => {
     const world = await etcdWorld();
     await append(world, 1);
     await append(world, 2);
-    await callEtcd(world.etcd, 'kv/compaction', { revision: '3' });
+    await callEtcd(world.etcd, 'kv/compaction', { revision: '3' }, CATCH_UP_MS);
     const recorder = recorderOf(world);
-    await append(world, 2);
+    await answered(world, 'kv/put', entryAt(2));
     await recorder.catchUp(CATCH_UP_MS);
-    expect(recorder.problems).toEqual([
-      'etcd was compacted to 3: entries were missed',
-      'entry 2 of shard 5 was written again',
-    ]);
+    expect(new Set(recorder.problems)).toEqual(
+      new Set([
+        'etcd was compacted to 3: entries were missed',
+        'entry 2 of shard 5 was written again',
+      ]),
+    );
   });
 });
