@@ -241,11 +241,9 @@ class ClusterRun {
     if (!(await within(LEVEL_WITHIN_MS, () => isLevel(world)))) {
       this.#problems.push(`the replicas are not level ${LEVEL_WITHIN_MS} ms after the last write`);
     }
-    await log.catchUp(LEVEL_WITHIN_MS);
-    for (const entries of log.logs.values()) this.#logEntries += entries.length;
-    this.#problems.push(...log.problems);
     const ledger = this.#ledger;
-    this.#problems.push(...(await checkAtRest({ world, logs: log.logs, ledger })));
+    this.#problems.push(...(await checkAtRest({ world, log, ledger })), ...log.problems);
+    for (const entries of log.logs.values()) this.#logEntries += entries.length;
     await log.stop();
     this.#phase('checks at rest');
     this.#checkProcesses(world);

@@ -1,33 +1,52 @@
 /** What must hold of a cluster at rest, after its faults; see docs/architecture.md, Invariants. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { checkLogs } from '../checks/log-check.ts';
 import type { StoredEntry } from '../checks/log-entry.ts';
+import type { LogRecorder } from '../checks/log-recorder.ts';
 import type { SealLedger } from '../checks/seal-ledger.ts';
 import { walkStores } from '../checks/store-walk.ts';
 import type { NodeDigest, NodeStatus } from '../world/node-admin.ts';
 import type { ClusterNode, World } from '../world/world.ts';
 
+const CATCH_UP_MS = 10_000;
+const TRIES_MAX = 10;
+const TRY_PAUSE_MS = 500;
+
 export interface RestingChecks {
   readonly world: World;
-  readonly logs: ReadonlyMap<number, readonly StoredEntry[]>;
+  readonly log: LogRecorder;
   readonly ledger: SealLedger;
 }
 
 /** Of the running nodes: states, replicas, what `verify` finds; and of the logs. */
-export async function checkAtRest({ world, logs, ledger }: RestingChecks): Promise<string[]> {
+export async function checkAtRest({ world, log, ledger }: RestingChecks): Promise<string[]> {
+  const { digests, problems } = await compareReplicas(world, log);
   const statuses = await Promise.all(world.nodes.map(({ admin }) => admin.status()));
-  const digests = await Promise.all(world.nodes.map(({ admin }) => admin.digest()));
-  const problems = [
-    ...checkStatuses(world.nodes, statuses),
-    ...checkDigests(world.nodes, digests),
-    ...checkHeads(logs, statuses),
-  ];
+  problems.push(...checkStatuses(world.nodes, statuses), ...checkDigests(world.nodes, digests));
   const cutoverIndexOf = (shardId: number): bigint | undefined => {
     const found = statuses[0]?.shards[shardId]?.cutoverIndex;
     return found === null || found === undefined ? undefined : BigInt(found);
   };
-  problems.push(...checkLogs({ logs, cutoverIndexOf, ledger }));
+  problems.push(...checkLogs({ logs: log.logs, cutoverIndexOf, ledger }));
   for (const node of world.nodes) problems.push(...(await verify(node)));
   return problems;
+}
+
+/**
+ * The digests of all nodes, and what is wrong about how far they have come. Now and then a node
+ * still has something to say about keys: then it is asked again.
+ */
+async function compareReplicas(
+  world: World,
+  log: LogRecorder,
+): Promise<{ readonly digests: readonly NodeDigest[]; readonly problems: string[] }> {
+  for (let tries = 1; ; tries++) {
+    await log.catchUp(CATCH_UP_MS);
+    const digests = await Promise.all(world.nodes.map(({ admin }) => admin.digest()));
+    const problems = checkHeads(log.logs, world.nodes, digests);
+    if (problems.length === 0 || tries === TRIES_MAX) return { digests, problems };
+    await delay(TRY_PAUSE_MS);
+  }
 }
 
 async function verify({ admin, process }: ClusterNode): Promise<readonly string[]> {
@@ -95,12 +114,15 @@ function text(digest: NodeDigest[string] | undefined): string {
 /** The nodes have applied the log as it stands in etcd, to its end. */
 function checkHeads(
   logs: ReadonlyMap<number, readonly StoredEntry[]>,
-  statuses: readonly NodeStatus[],
-): readonly string[] {
-  const shards = statuses[0]?.shards ?? [];
-  return shards.flatMap(({ shardId, appliedIndex }) => {
-    const head = logs.get(shardId)?.at(-1)?.index ?? 0n;
-    if (`${head}` === appliedIndex) return [];
-    return [`log of shard ${shardId} ends at ${head}, and the nodes applied up to ${appliedIndex}`];
-  });
+  nodes: readonly ClusterNode[],
+  digests: readonly NodeDigest[],
+): string[] {
+  return digests.flatMap((digest, at) =>
+    Object.entries(digest).flatMap(([shardId, { index }]) => {
+      const head = logs.get(Number(shardId))?.at(-1)?.index ?? 0n;
+      if (`${head}` === index) return [];
+      const name = nodes[at]?.process.name;
+      return [`log of shard ${shardId} ends at ${head}, and ${name} has applied up to ${index}`];
+    }),
+  );
 }
