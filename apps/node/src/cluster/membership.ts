@@ -38,7 +38,7 @@ export class Membership {
    */
   async open(expectedName: string | undefined, shardCount: number): Promise<ClusterRecord> {
     const found = await this.#findRecord();
-    if (found === undefined && expectedName === undefined) return this.#found(shardCount);
+    if (found === undefined && expectedName === undefined) return this.#makeRecord(shardCount);
     const record = found?.record;
     if (record === undefined || (expectedName !== undefined && record.name !== expectedName)) {
       throw foreign(expectedName, record?.name);
@@ -94,7 +94,8 @@ export class Membership {
     await this.#change(term, [{ put: `${MEMBERS}${nodeId}`, value: encodeMember('voter') }]);
   }
 
-  async #found(shardCount: number): Promise<ClusterRecord> {
+  async #makeRecord(shardCount: number): Promise<ClusterRecord> {
+    if ((await this.#documents.list(MEMBERS)).length > 0) throw recordGone();
     const name = randomBytes(16).toString('hex');
     const record = { name, formatVersion: FORMAT_VERSION, shardCount };
     const condition = { absent: CLUSTER_DOCUMENT };
@@ -142,6 +143,15 @@ function foreign(expected: string | undefined, found: string | undefined): Rafts
     'RAFTSEAL_NODE_FOREIGN_CLUSTER',
     `expected cluster ${expected ?? '(any)'} under the etcd prefix; found ${found ?? 'none'}: ` +
       'check --etcd and --etcd-prefix, or give the node a new data directory; nothing was changed',
+  );
+}
+
+/** The members know the name of their cluster: a new record would be of another one. */
+function recordGone(): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_NODE_CLUSTER_FORMAT',
+    'expected the record of a cluster under the etcd prefix, or nothing; found members without ' +
+      'it, so somebody has deleted it: restore etcd from a good copy, or use another prefix',
   );
 }
 

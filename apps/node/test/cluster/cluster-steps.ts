@@ -31,15 +31,35 @@ export interface LogLine {
   readonly admin?: number;
 }
 
+interface LoggedNode {
+  readonly node: Node;
+  readonly log: readonly LogLine[];
+}
+
 /** Starts a node in this process that is stopped with the test, and keeps what it logs. */
-export async function loggedMember(
-  config: NodeConfig,
-): Promise<{ readonly node: Node; readonly log: readonly LogLine[] }> {
+export async function loggedMember(config: NodeConfig): Promise<LoggedNode> {
+  const { starting, log } = startLogged(config);
+  return { node: await starting, log };
+}
+
+/** The same for a node that may wait while it starts. */
+export function startLogged(config: NodeConfig): {
+  readonly starting: Promise<Node>;
+  readonly log: readonly LogLine[];
+  readonly stop: () => Promise<void>;
+} {
   const log: LogLine[] = [];
   const write = (line: string): unknown => log.push(JSON.parse(line) as LogLine);
-  const node = await startNode(config, { log: pino({ level: 'info', base: null }, { write }) });
-  onTestFinished(() => node.stop());
-  return { node, log };
+  const stopping = new AbortController();
+  const parts = { log: pino({ base: null }, { write }), signal: stopping.signal };
+  const starting = startNode(config, parts);
+  const stop = async (): Promise<void> => {
+    stopping.abort();
+    const node = await starting.catch(() => undefined);
+    await node?.stopped;
+  };
+  onTestFinished(stop);
+  return { starting, log, stop };
 }
 
 /** With another way to etcd, or a quota of its own there. */
