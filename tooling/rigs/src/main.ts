@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { isolatedRun } from './run/isolated-run.ts';
-import { copyProgram, plantNames } from './run/plants.ts';
+import { copyProgram } from './run/plants.ts';
 import { describeRun, type RunResult } from './run/run-result.ts';
 import { summarise } from './run/summary.ts';
 import { requirePrograms } from './world/programs.ts';
@@ -68,9 +68,7 @@ process.stdout.write(`\n${summarise(results)}\n`);
 const isFailed = results.some(({ verdict }) => verdict === 'failed');
 const isProven = results.some(({ verdict }) => verdict === 'ok');
 if (plant !== undefined) {
-  process.stdout.write(
-    `\n${plant}: ${isFailed ? 'caught' : 'NOT CAUGHT'} (${plantNames.join()})\n`,
-  );
+  process.stdout.write(`\n${plant}: ${isFailed ? 'caught' : 'NOT CAUGHT'}\n`);
   process.exitCode = isFailed ? 0 : 1;
 } else process.exitCode = isFailed || !isProven ? 1 : 0;
 if (!isFailed && !values.keep) rmSync(kept, { recursive: true, force: true });

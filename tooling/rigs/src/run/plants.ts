@@ -42,7 +42,7 @@ const plants: Readonly<Record<string, readonly Plant[]>> = {
   ],
 };
 
-export const plantNames: readonly string[] = Object.keys(plants);
+const plantNames: readonly string[] = Object.keys(plants);
 
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
 
