@@ -7,7 +7,7 @@
  * its log, and keeps one lock from the question until its own apply of the entry: two requests that
  * are checked side by side could both pass and the second one halt.
  */
-import { codeOf, type KeyState, RaftsealError } from '@raftseal/interface';
+import { CONTROL_SHARD, codeOf, type KeyState, RaftsealError } from '@raftseal/interface';
 import { encodeSidecar, SIDECAR_BYTES_MAX } from '@raftseal/sidecar';
 import type { UnwrapDek } from './dek-unwrap.ts';
 import type { Outcome } from './effect.ts';
@@ -56,6 +56,7 @@ export async function precheck(parts: PrecheckParts, proposed: ProposedEntry): P
     transition(parts.state, { shardId, index, registry }, entry),
   );
   refuseStaleEpoch(entry, outcome);
+  refuseWait(parts.state, proposed);
   checkWritable(parts.state, state);
   for (const effect of effects) {
     if (effect.kind !== 'load-deks') continue;
@@ -94,6 +95,18 @@ function refuseStaleEpoch(entry: KeyLifecycleEntry, outcome: Outcome): void {
     `expected ${nodeId} to register under DEK ${dekId} with an epoch that is not below its ` +
       `registered one; found ${epoch}. Claim another; if it is low again, the node's sidecar is an ` +
       'old copy: restore the whole data directory.',
+  );
+}
+
+/** Apply waits for the control shard, even where the marker then changes nothing. */
+function refuseWait(state: KeyState, { shardId, entry }: ProposedEntry): void {
+  if (entry.kind !== 'enable-raft' || shardId === CONTROL_SHARD) return;
+  const controlApplied = state.appliedIndex.get(CONTROL_SHARD) ?? 0n;
+  if (entry.controlIndex <= controlApplied) return;
+  throw new RaftsealError(
+    'RAFTSEAL_APPLIER_CONTROL_INDEX',
+    `expected a marker of shard ${shardId} to name a control index that is applied here, which is ` +
+      `${controlApplied} at most; found ${entry.controlIndex}.`,
   );
 }
 

@@ -210,6 +210,26 @@ describe('what a leader may propose', () => {
     });
   });
 
+  it('is refused where apply would wait for the control shard, also for a repeated marker', async () => {
+    const process = await bootstrapped();
+    await process.apply(0, 2n, cutoverRequest(2));
+    const marker = (controlIndex: bigint): KeyLifecycleEntry => ({
+      kind: 'enable-raft',
+      dekId: 2,
+      controlIndex,
+    });
+    await process.apply(1, 1n, marker(2n));
+    const { state, registry } = process;
+    const parts = { state, registry, unwrapDek: unwrapWith([kek]) };
+    const asked = (controlIndex: bigint) =>
+      precheck(parts, { shardId: 1, entry: marker(controlIndex) });
+    expect((await asked(2n)).outcome).toEqual({ kind: 'no-op', reason: 'already-active' });
+    await expect(asked(3n)).rejects.toMatchObject({
+      code: 'RAFTSEAL_APPLIER_CONTROL_INDEX',
+      fatal: false,
+    });
+  });
+
   it('is asked of the state alone: nothing is changed, and every DEK is wiped', async () => {
     const process = await bootstrapped();
     const before = process.state;
