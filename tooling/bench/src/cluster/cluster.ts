@@ -35,6 +35,8 @@ interface NodePlace {
 
 const ANSWER_WITHIN_MS = 5_000;
 const READY_WITHIN_MS = 60_000;
+/** Longer than the nodes take to consider another transfer. */
+const SETTLED_FOR_MS = 2_000;
 const SETTLED_WITHIN_MS = 120_000;
 const SPACE_BYTES = 8 * 2 ** 30;
 
@@ -174,14 +176,18 @@ export class Cluster {
     return node;
   }
 
-  /** Resolves once each shard is led, and each node leads about as many as any other. */
+  /** Resolves once each node leads as many shards, and has led them for a while. */
   async settled(): Promise<void> {
-    const share = Math.floor(this.shardIds.length / this.nodes.length);
-    let led: readonly number[] = [];
+    const share = this.shardIds.length / this.nodes.length;
+    let led: readonly string[] = [];
+    let sinceMs = performance.now();
     const isSettled = async (): Promise<boolean> => {
-      led = await Promise.all(this.nodes.map(async (node) => (await ledBy(node)).length));
-      const all = led.reduce((sum, count) => sum + count, 0) === this.shardIds.length;
-      return all && led.every((count) => count >= share);
+      const found = await Promise.all(this.nodes.map(ledBy));
+      const texts = found.map((shardIds) => `[${shardIds.join()}]`);
+      const isShared = found.every(({ length }) => Math.abs(length - share) < 1);
+      if (!isShared || texts.join() !== led.join()) sinceMs = performance.now();
+      led = texts;
+      return performance.now() - sinceMs > SETTLED_FOR_MS;
     };
     const what = (): string => `nodes that lead as many shards each, not ${led.join()}`;
     await until(isSettled, { what, withinMs: SETTLED_WITHIN_MS, everyMs: 100 });
