@@ -71,6 +71,8 @@ export interface PlacedEntry {
   readonly index: bigint;
   /** An encoded key-lifecycle entry; read before the call returns. */
   readonly body: Uint8Array;
+  /** Ends the wait of a marker for the control shard, and nothing that has begun. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export class KeyLifecycle {
@@ -154,23 +156,22 @@ export class KeyLifecycle {
    * only make the installed wrap converge. A marker waits for the control shard before it enters
    * the queue, so that it never blocks what it waits for.
    * @throws fatal RAFTSEAL_APPLIER_*: nothing after this entry may be applied, and a repetition of
-   *   this entry is the only one accepted.
+   *   this entry is the only one accepted; the signal's reason: nothing was changed.
    */
-  async apply({ shardId, index, body }: PlacedEntry): Promise<Outcome> {
+  async apply({ shardId, index, body, signal }: PlacedEntry): Promise<Outcome> {
     assert(!this.#applying.has(shardId), `one entry of shard ${shardId} is applied at a time`);
     this.#applying.add(shardId);
     try {
       this.#checkOpen();
       this.#checkNotHalted(shardId, index);
       const entry = decodeEntry(body);
-      await this.#controlReached(entry, { shardId, index });
+      await this.#controlReached(entry, { shardId, index, signal });
       const outcome = await this.#enqueue(() => this.#run(entry, { shardId, index }));
       this.#haltedAt.delete(shardId);
       return outcome;
     } catch (error) {
-      if (codeOf(error) !== 'RAFTSEAL_APPLIER_CLOSED' && !this.#haltedAt.has(shardId)) {
-        this.#haltedAt.set(shardId, index);
-      }
+      const isEnd = codeOf(error) === 'RAFTSEAL_APPLIER_CLOSED' || error === signal?.reason;
+      if (!isEnd && !this.#haltedAt.has(shardId)) this.#haltedAt.set(shardId, index);
       throw error;
     } finally {
       this.#applying.delete(shardId);
@@ -316,7 +317,7 @@ export class KeyLifecycle {
 
   async #controlReached(
     entry: KeyLifecycleEntry,
-    { shardId, index }: { shardId: number; index: bigint },
+    { shardId, index, signal }: Omit<PlacedEntry, 'body'>,
   ): Promise<void> {
     if (entry.kind !== 'enable-raft' || shardId === CONTROL_SHARD) return;
     if (index <= (this.#state.appliedIndex.get(shardId) ?? 0n)) return;
@@ -325,6 +326,7 @@ export class KeyLifecycle {
     await this.#waits.wait({
       until: () => (this.#state.appliedIndex.get(CONTROL_SHARD) ?? 0n) >= controlIndex,
       timeoutMs: controlWaitMs,
+      signal,
       late: () =>
         fatalError(
           'RAFTSEAL_APPLIER_CONTROL_BEHIND',

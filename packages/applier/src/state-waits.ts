@@ -13,6 +13,7 @@ export interface BoundedWait {
   readonly timeoutMs: number;
   /** The error of a wait that takes too long. */
   readonly late: () => Error;
+  readonly signal?: AbortSignal | undefined;
 }
 
 interface Waiter {
@@ -28,19 +29,29 @@ export class StateWaits {
     this.#startTimer = timer;
   }
 
-  /** Resolves once the condition holds; at once where it does. */
-  wait({ until, timeoutMs, late }: BoundedWait): Promise<void> {
+  /**
+   * Resolves once the condition holds; at once where it does.
+   * @throws what `late` gives; the signal's reason when aborted
+   */
+  wait({ until, timeoutMs, late, signal }: BoundedWait): Promise<void> {
     if (until()) return Promise.resolve();
     return new Promise((resolve, reject) => {
+      if (signal?.aborted) {
+        reject(signal.reason);
+        return;
+      }
       const waiter: Waiter = {
         until,
         end: (error) => {
           cancel();
+          signal?.removeEventListener('abort', onAbort);
           this.#waiters.delete(waiter);
           if (error === undefined) resolve();
           else reject(error);
         },
       };
+      const onAbort = (): void => waiter.end(signal?.reason);
+      signal?.addEventListener('abort', onAbort);
       const cancel = this.#startTimer(timeoutMs, () => waiter.end(late()));
       this.#waiters.add(waiter);
     });

@@ -251,6 +251,19 @@ describe('a marker of another shard', () => {
     expect(await process.apply(0, 2n, enableStorage(1))).toEqual({ kind: 'applied' });
   });
 
+  it('waits no longer than it is asked to, and is applied when it comes again', async () => {
+    const process = await bootstrapped();
+    const stop = new AbortController();
+    const waiting = process.apply(7, 9n, marker(2, 3n), stop.signal);
+    const reason = new Error('stopping');
+    stop.abort(reason);
+    await expect(waiting).rejects.toBe(reason);
+    await expect(process.apply(7, 9n, marker(2, 3n), stop.signal)).rejects.toBe(reason);
+    await process.apply(0, 2n, enableStorage(1));
+    await process.apply(0, 3n, cutoverRequest(2, 7));
+    expect(await process.apply(7, 9n, marker(2, 3n))).toEqual({ kind: 'applied' });
+  });
+
   it('installs the raft DEK that is active on this node', async () => {
     const process = await bootstrapped();
     await process.apply(0, 2n, cutoverRequest(2, 7));

@@ -260,8 +260,13 @@ export class Process {
     return process;
   }
 
-  async apply(shardId: number, index: bigint, entry: KeyLifecycleEntry): Promise<Outcome> {
-    return await this.lifecycle.apply(placed(shardId, index, entry));
+  async apply(
+    shardId: number,
+    index: bigint,
+    entry: KeyLifecycleEntry,
+    signal?: AbortSignal,
+  ): Promise<Outcome> {
+    return await this.lifecycle.apply({ ...placed(shardId, index, entry), signal });
   }
 
   get state(): KeyState {

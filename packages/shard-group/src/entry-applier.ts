@@ -24,6 +24,8 @@ export interface KeyLifecycle {
     readonly shardId: number;
     readonly index: bigint;
     readonly body: Uint8Array;
+    /** Ends a wait for another shard: the entry is then not applied. */
+    readonly signal: AbortSignal;
   }): Promise<unknown>;
 }
 
@@ -45,8 +47,9 @@ export class EntryApplier<Result> {
   readonly #keyLifecycle: KeyLifecycle;
   #appliedIndex: bigint;
   #lastTimestampMs: number;
+  readonly #stop = new AbortController();
   /** The end of the payload that was given last. */
-  readonly #end = { index: -1n, bytes: Buffer.alloc(PAYLOAD_END_BYTES), length: 0 };
+  readonly #lastEnd = { index: -1n, bytes: Buffer.alloc(PAYLOAD_END_BYTES), length: 0 };
 
   constructor(
     options: EntryApplierOptions,
@@ -70,13 +73,20 @@ export class EntryApplier<Result> {
 
   /** False before this process has applied an entry. */
   get knowsLastPayload(): boolean {
-    return this.#end.index === this.#appliedIndex;
+    return this.#lastEnd.index === this.#appliedIndex;
   }
 
   /** Whether a payload is the one last applied, by its end: of a sealed one, that is its tag. */
   isLastPayload(payload: Uint8Array): boolean {
     const end = payload.subarray(-PAYLOAD_END_BYTES);
-    return this.#end.bytes.subarray(0, this.#end.length).equals(end);
+    return this.#lastEnd.bytes.subarray(0, this.#lastEnd.length).equals(end);
+  }
+
+  /** Ends the wait of an entry that waits: it is left as if it had not been read. */
+  stop(): void {
+    const where = `shard ${this.#options.shardId}`;
+    const reason = 'the node is stopping, and the entry is not applied';
+    this.#stop.abort(new RaftsealError('RAFTSEAL_SHARD_GROUP_STOPPED', `${where}: ${reason}`));
   }
 
   /** Goes on from a snapshot that the state machine has installed. */
@@ -95,6 +105,7 @@ export class EntryApplier<Result> {
    * Applies an entry as it stands in the log.
    * @returns the results at once for a data entry, a promise where something must be waited for;
    *   no further call may be made before it settles.
+   * @throws RAFTSEAL_SHARD_GROUP_STOPPED where it still waited at `stop`; anything else is fatal
    */
   apply(index: bigint, payload: Uint8Array): Result[] | Promise<Result[]> {
     const wrap = this.wrap;
@@ -124,9 +135,9 @@ export class EntryApplier<Result> {
 
   #noteEnd(index: bigint, payload: Uint8Array): void {
     const end = payload.subarray(-PAYLOAD_END_BYTES);
-    this.#end.bytes.set(end);
-    this.#end.length = end.length;
-    this.#end.index = index;
+    this.#lastEnd.bytes.set(end);
+    this.#lastEnd.length = end.length;
+    this.#lastEnd.index = index;
   }
 
   #checkIndexRule(index: bigint, tag: number | undefined, wrap: RaftPayloadWrap): void {
@@ -182,10 +193,11 @@ export class EntryApplier<Result> {
   }
 
   async #applyKeyLifecycle(index: bigint, body: Buffer): Promise<Result[]> {
+    const { signal } = this.#stop;
     try {
-      await this.#keyLifecycle.apply({ shardId: this.#options.shardId, index, body });
+      await this.#keyLifecycle.apply({ shardId: this.#options.shardId, index, body, signal });
     } catch (error) {
-      throw this.#applyFailed(index, error);
+      throw signal.aborted && error === signal.reason ? error : this.#applyFailed(index, error);
     }
     this.#guard(index, () => this.#stateMachine.skip(index));
     this.#appliedIndex = index;
@@ -199,6 +211,7 @@ export class EntryApplier<Result> {
     let body: Buffer | undefined;
     while (body === undefined) {
       await new Promise((resolve) => setTimeout(resolve, DEK_POLL_MS));
+      this.#stop.signal.throwIfAborted();
       pollsLeft--;
       try {
         body = this.#sealedWrap().open(envelope, index);

@@ -65,9 +65,10 @@ export class LogFollower<Result> {
     this.#following = undefined;
   }
 
-  /** Ends what runs, without waiting for it, and every wait. */
+  /** Ends what runs, without waiting for it, and every wait, that of an entry too. */
   end(): void {
     this.#end.abort();
+    this.#parts.applier.stop();
     this.#following?.abort.abort();
     this.#wake();
   }
@@ -84,7 +85,7 @@ export class LogFollower<Result> {
         await this.#followTail(signal);
       } catch (error) {
         const code = codeOf(error);
-        if (signal.aborted && code === 'RAFTSEAL_ENGINE_CLOSED') return;
+        if (signal.aborted && isEnd(code)) return;
         const { restore } = this.#parts;
         if (code !== 'RAFTSEAL_ENGINE_TRUNCATED' || !restore) {
           this.#parts.onFatal(error);
@@ -168,4 +169,8 @@ export class LogFollower<Result> {
     this.#waiters = this.#waiters.filter(({ index }) => !this.#awaitsNoMore(index));
     for (const { resolve } of ready) resolve();
   }
+}
+
+function isEnd(code: string | undefined): boolean {
+  return code === 'RAFTSEAL_ENGINE_CLOSED' || code === 'RAFTSEAL_SHARD_GROUP_STOPPED';
 }

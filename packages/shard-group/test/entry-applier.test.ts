@@ -295,6 +295,15 @@ describe('an envelope under a DEK that is not loaded', () => {
     expect(made.applier.appliedIndex).toBe(CUTOVER);
   });
 
+  it('leaves an entry that waits unapplied where the shard is stopped', async () => {
+    const made = await cutOver({ dekWaitMs: 60_000 });
+    const applied = made.applier.apply(3n, sealedUnder8(3n));
+    made.applier.stop();
+    const code = 'RAFTSEAL_SHARD_GROUP_STOPPED';
+    await expect(applied).rejects.toMatchObject({ code, fatal: false });
+    expect(made.applier.appliedIndex).toBe(CUTOVER);
+  });
+
   it('does not wait where the DEK is there and the bytes are wrong', async () => {
     const made = await cutOver({ dekWaitMs: 60_000 });
     const moved = sealedUnder(made.applier.wrap, 9n, data(2, 'k=two'));

@@ -92,6 +92,31 @@ describe('stop', () => {
     expect([second.group.appliedIndex, second.group.state]).toEqual([0n, 'stopped']);
   });
 
+  it('ends a follower whose entry waits for another shard, which leaves it unapplied', async () => {
+    const first = await replica().lead();
+    await first.proposeKeys('note');
+    let waits = 0;
+    const second = new Replica(cluster, {
+      nodeId: 'b',
+      writerId: 2,
+      parts: {
+        keyLifecycle: {
+          apply: ({ signal }) =>
+            new Promise((_, reject) => {
+              waits += 1;
+              signal.addEventListener('abort', () => reject(signal.reason));
+            }),
+        },
+      },
+    });
+    const replay = refusalOf(second.group.replay());
+    await until(() => waits === 1);
+    await second.group.stop();
+    expect(await replay).toBe(STOPPED);
+    expect([second.group.appliedIndex, second.group.state]).toEqual([0n, 'stopped']);
+    expect(second.halts).toEqual([]);
+  });
+
   it('does not wait for contact with the log to come back', async () => {
     for (let seed = 1; seed <= 8; seed++) {
       const group = await replica({}, seed).lead();
