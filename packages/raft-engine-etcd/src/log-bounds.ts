@@ -72,17 +72,30 @@ export async function findBounds(
   }
 }
 
-/** The index through which the log was truncated, at a revision. */
+/**
+ * The index through which the log was truncated, at a revision. A truncation takes entries away as
+ * it says so: a floor that has entries below it was put there by somebody else.
+ */
 export async function readFloor(
   { client, keys, shardId }: BoundsParts,
   revision: bigint,
   options: PersistOptions,
 ): Promise<bigint> {
-  const request = { key: keys.floor(shardId), revision: revision.toString() };
+  const at = { revision: revision.toString() };
+  const found = await client.persist('KV.Range', { key: keys.floor(shardId), ...at }, options);
+  const text = found.kvs[0]?.value.toString('latin1') ?? '0';
+  if (!/^\d{1,19}$/.test(text)) {
+    throw corruptError(shardId, 'the index through which it was truncated is not a number');
+  }
+  const floor = BigInt(text);
+  if (floor === 0n) return floor;
+  const below = { key: keys.entry(shardId, 0n), rangeEnd: keys.entry(shardId, floor + 1n), ...at };
+  const request = { ...below, keysOnly: true, limit: 1 };
   const { kvs } = await client.persist('KV.Range', request, options);
-  const text = kvs[0]?.value.toString('latin1') ?? '0';
-  if (/^\d{1,20}$/.test(text)) return BigInt(text);
-  throw corruptError(shardId, 'the index through which it was truncated is not a number');
+  const [entry] = kvs;
+  if (entry === undefined) return floor;
+  const index = indexOf(keys, shardId, entry.key);
+  throw corruptError(shardId, `it was truncated through ${floor}, and entry ${index} is there`);
 }
 
 async function findHead(

@@ -53,10 +53,10 @@ async function inspect(): Promise<LogEntry[]> {
 }
 
 /** The indexes read before the error, and the error. */
-async function readUntilError(): Promise<{ indexes: bigint[]; error: unknown }> {
+async function readUntilError(from = 1n): Promise<{ indexes: bigint[]; error: unknown }> {
   const indexes: bigint[] = [];
   try {
-    for await (const chunk of engine.read({ from: 1n, follow: true })) {
+    for await (const chunk of engine.read({ from, follow: true })) {
       indexes.push(...chunk.map(({ index }) => index));
     }
   } catch (error) {
@@ -129,6 +129,18 @@ describe('entries that were deleted in etcd', () => {
     await expect(readAll(engine)).rejects.toEqual(corrupt);
     await cluster.etcd.etcdctl('put', `${cluster.prefix}/floors/7`, 'four');
     await expect(engine.bounds()).rejects.toEqual(corrupt);
+  });
+
+  it('the floor, moved above entries that are there, is no truncation', async () => {
+    const floor = `${cluster.prefix}/floors/7`;
+    for (const forged of ['5', '110']) {
+      await cluster.etcd.etcdctl('put', floor, forged);
+      const error = await engine.bounds().catch((thrown: unknown) => thrown);
+      expect(error).toEqual(corrupt);
+      expect(String(error)).toContain(`truncated through ${forged}, and entry 1 is there`);
+      await expect(engine.truncate(7n)).rejects.toEqual(corrupt);
+      expect(await readUntilError(11n)).toEqual({ indexes: [], error: corrupt });
+    }
   });
 });
 
