@@ -21,7 +21,7 @@ export interface EtcdBenchOptions {
 }
 
 const memberCounts = [1, 3] as const;
-const callerCounts = [1, 50, 500] as const;
+const callerCounts = [1, 50, 500, 2000] as const;
 const shardCounts = [1, 4, 16] as const;
 const RUN_MS = 1_500;
 const WARM_UP_MS = 500;
