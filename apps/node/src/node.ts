@@ -75,7 +75,8 @@ export async function startNode(config: NodeConfig, parts: NodeParts = {}): Prom
     signal?.addEventListener('abort', () => void node.stop(), { once: true });
     if (signal?.aborted) void node.stop();
     await node.start().catch((error: unknown) => {
-      // A node of a cluster may wait for others while it starts, and is stopped meanwhile.
+      // A node of a cluster may wait for others while it starts, and is ended meanwhile.
+      if (node.exclusion) throw node.exclusion;
       if (!signal?.aborted) throw error;
     });
     return node;
@@ -131,6 +132,7 @@ export class Node implements AdminOperations {
   #redis: RedisServer | undefined;
   #adminPort = 0;
   #isReady = false;
+  #exclusion: RaftsealError | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(
@@ -173,6 +175,11 @@ export class Node implements AdminOperations {
     this.#stopped = { promise, resolve };
   }
 
+  /** Why the node may take no part any more. */
+  get exclusion(): RaftsealError | undefined {
+    return this.#exclusion;
+  }
+
   /** Resolves once the node has stopped. */
   get stopped(): Promise<void> {
     return this.#stopped.promise;
@@ -206,9 +213,11 @@ export class Node implements AdminOperations {
       operations: this.#operations,
       admin: this,
     });
+    this.#checkNotStopping();
     // Before the replay: a snapshot, or the log, may bring keys that stores need at once.
     keys.lifecycle.onChange((state) => this.#onKeyState(state));
     await this.#replay();
+    this.#checkNotStopping();
     for (const shard of shards) shard.onState(() => this.#coordinator.consider());
     if (cluster) {
       await this.#listen();
@@ -216,12 +225,15 @@ export class Node implements AdminOperations {
     } else {
       await this.#lead();
     }
+    this.#checkNotStopping();
     await this.#prepareSealing();
+    this.#checkNotStopping();
     for (const shard of shards) {
       shard.startExpiry();
       if (!cluster) shard.startTruncation();
     }
     if (!cluster) await this.#listen();
+    this.#checkNotStopping();
     this.#isReady = true;
     this.#reportReady();
   }
@@ -234,6 +246,7 @@ export class Node implements AdminOperations {
 
   /** Ends the node, which may take no part any more. */
   exclude(error: RaftsealError): void {
+    this.#exclusion ??= error;
     this.#foundations.keys.lifecycle.abandonClaims();
     this.#foundations.log.fatal({ code: error.code }, error.message);
     process.exitCode = 1;
@@ -374,7 +387,7 @@ export class Node implements AdminOperations {
   async #sealedTogether(cluster: Cluster): Promise<void> {
     const { keys, log } = this.#foundations;
     while (!keys.state.cutoverIndex.has(CONTROL_SHARD)) {
-      if (this.#stopping) throw stoppedWhileStarting();
+      this.#checkNotStopping();
       if (!keys.state.clusterId) this.#checkHoldsNoData();
       if (cluster.leadsControl) {
         await this.#operations.enableEncryption().catch((error: unknown) => {
@@ -383,6 +396,11 @@ export class Node implements AdminOperations {
       }
       await new Promise((resolve) => setTimeout(resolve, SEAL_POLL_MS));
     }
+  }
+
+  /** A node may be stopped while it starts: nothing may begin after its end. */
+  #checkNotStopping(): void {
+    if (this.#stopping) throw stoppedWhileStarting();
   }
 
   get #isControlHalted(): boolean {
@@ -443,7 +461,7 @@ export class Node implements AdminOperations {
   async #until(reached: (shard: NodeShard) => boolean): Promise<void> {
     const { shards } = this.#foundations;
     while (!shards.every((shard) => shard.group.state === 'halted' || reached(shard))) {
-      if (this.#stopping) throw stoppedWhileStarting();
+      this.#checkNotStopping();
       await new Promise((resolve) => setTimeout(resolve, LEADERSHIP_POLL_MS));
     }
   }

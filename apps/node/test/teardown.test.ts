@@ -53,4 +53,12 @@ describe('a teardown', () => {
     await teardown.run();
     expect(closed).toBe(1);
   });
+
+  it('closes at once what is opened after it has run', async () => {
+    const teardown = new Teardown();
+    await teardown.run();
+    let closed = 0;
+    teardown.add(() => void closed++);
+    expect(closed).toBe(1);
+  });
 });

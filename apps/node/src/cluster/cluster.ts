@@ -227,6 +227,7 @@ export class Cluster implements ShardPeers {
       onInternalError: (error) => log.error({ err: error }, 'a call of a peer failed'),
     });
     teardown.add(() => server.close());
+    this.#end.signal.throwIfAborted();
     this.#addresses.peer = addressOf(config.advertise.peer, server.port);
     this.#publish();
     this.#every(PRESENCE_PERIOD_MS, () => this.#publish());
@@ -246,6 +247,7 @@ export class Cluster implements ShardPeers {
     const { shards, view, registration, placement, keys } = this.#node;
     if (this.#role === 'voter') this.#campaign(shards.slice(0, 1));
     await registration.ensure();
+    this.#end.signal.throwIfAborted();
     // A key that was made while this process did not run is claimed as soon as it is known.
     keys.lifecycle.onChange(() => setImmediate(() => void registration.ensure().catch(() => 0)));
     if (this.#role === 'voter') this.#campaign(shards);

@@ -96,7 +96,7 @@ export class WriterRegistration {
   /** Waits for this node's own apply; not for ever: a claim can be overtaken. */
   async #until(reached: () => boolean): Promise<void> {
     const { keyLifecycle } = this.#parts;
-    if (reached()) return;
+    if (reached() || this.#end.signal.aborted) return;
     await new Promise<void>((resolve) => {
       const end = (): void => {
         clearTimeout(timer);

@@ -1,4 +1,6 @@
 /** Nodes that are told to stop: what they lead goes to others first, and they wait for nobody. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startWriters } from '../acceptance/writers.ts';
@@ -32,6 +34,8 @@ afterAll(() => etcd.close());
 
 const ROUNDS = 3;
 const WRITERS = 8;
+const STOPPED_STARTS = 8;
+const STOPPED_LATER_MS = 150;
 
 describe('SIGTERM', { timeout: TIME_LIMIT_MS }, () => {
   it('of a node that leads hands its shards over without a failed write', async () => {
@@ -60,6 +64,19 @@ describe('SIGTERM', { timeout: TIME_LIMIT_MS }, () => {
       leaving = await SpawnedMember.start(configOf(place, 'c'));
     }
     await expectSameState([...nodes, leaving]);
+  });
+
+  it('of a node that starts ends it, wherever it has got to', async () => {
+    const place = newPlace(etcd);
+    await member(configOf(place, 'a'));
+    const startings = Array.from({ length: STOPPED_STARTS }, async (_, n) => {
+      const starting = new SpawnedMember(configOf(place, `starting-${n}`));
+      await until(() => existsSync(join(starting.config.dataPath, 'raftseal.json')));
+      await new Promise((resolve) => setTimeout(resolve, n * STOPPED_LATER_MS));
+      starting.terminate();
+      return { status: await starting.ended(), errors: starting.errors };
+    });
+    for (const end of await Promise.all(startings)) expect(end).toEqual({ status: 0, errors: [] });
   });
 
   it('ends a node that waits to be admitted', async () => {

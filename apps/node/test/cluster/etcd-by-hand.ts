@@ -60,6 +60,22 @@ export class EtcdByHand {
     await this.#call('kv/put', { key: base64(this.#key(name)), value: base64(value) });
   }
 
+  /** Puts a key that was not there; false where it is there again by then. */
+  async #create(name: string, value: string): Promise<boolean> {
+    const key = base64(this.#key(name));
+    const { succeeded } = (await this.#call('kv/txn', {
+      compare: [{ target: 'VERSION', key, version: '0' }],
+      success: [{ request_put: { key, value: base64(value) } }],
+    })) as { readonly succeeded?: boolean };
+    return succeeded === true;
+  }
+
+  /** Takes a key away and puts it anew, however fast others put theirs in between. */
+  async replace(name: string, value: string): Promise<void> {
+    do await this.remove(name);
+    while (!(await this.#create(name, value)));
+  }
+
   async remove(name: string): Promise<void> {
     await this.#call('kv/deleterange', { key: base64(this.#key(name)) });
   }

@@ -51,9 +51,11 @@ function clientOf({ redisPort }: { readonly redisPort: number }): Redis {
 describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () => {
   it('makes nobody a leader, and no leader serve or append what it may not', async () => {
     const place = newPlace(etcd);
-    const first = await member(configOf(place, 'a'));
+    // A leader key that was put by hand has no lease: it must not outlive its leader's session.
+    const leaseTtlMs = 60_000;
+    const first = await member(configOf(place, 'a', { leaseTtlMs }));
     await leadAll(first);
-    const second = await member(configOf(place, 'b'));
+    const second = await member(configOf(place, 'b', { leaseTtlMs }));
     const other = second.status().nodeId;
     const [atFirst, atSecond] = [clientOf(first), clientOf(second)];
     const hand = new EtcdByHand(place);
@@ -67,24 +69,22 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
     expect(await atFirst.set(keyIn(1), 'x')).toBe('OK');
     await hand.put('leaders/1', first.status().nodeId);
 
-    // A wish for a voter that is none makes the others wait for a moment, in which a new key is
-    // put: the term of the leader is over, and nobody has the new one.
+    // A wish for a voter that is none makes the others wait for a moment, in which a key is put that
+    // no node has made: the term of the leader is over, and nobody has the new one.
     await hand.put('members/nobody', '{"role":"voter"}');
     await hand.put('nodes/nobody', IDLE);
     await hand.put('preferred/2', 'nobody');
     await until(
       () => first.status().cluster?.members.some(({ nodeId }) => nodeId === 'nobody') === true,
     );
-    await hand.remove('leaders/2');
-    await hand.put('leaders/2', 'nobody');
+    await hand.replace('leaders/2', 'nobody');
     const head = await hand.entries(2);
     await until(() => !ledBy(first).includes(2));
     await expect(atFirst.set(keyIn(2), 'x')).rejects.toThrow(/^CLUSTERDOWN /);
     expect(await hand.entries(2)).toEqual(head);
     expect(await atFirst.set(keyIn(3), 'x')).toBe('OK');
     await hand.remove('leaders/2');
-    await until(() => ledBy(first).includes(2));
-    expect(await atFirst.set(keyIn(2), 'x')).toBe('OK');
+    await until(() => [first, second].some((node) => ledBy(node).includes(2)));
 
     // A wish and a report that are none.
     await hand.put('preferred/3', 'x');
@@ -126,9 +126,34 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
     const { code } = await spawned.said(({ msg }) => msg.startsWith('shard 0 halted after entry '));
     expect(code).toBe('RAFTSEAL_APPLIER_LOAD_FAILED');
     expect(spawned.log.some(({ msg }) => msg.startsWith('elected'))).toBe(false);
-    await spawned.kill();
+    // What it has read and cannot apply keeps it no longer than it is wanted.
+    spawned.terminate();
+    await spawned.ended();
     expect(await client.set(keyIn(0), 'last')).toBe('OK');
     await expectSameState([first, second]);
+  });
+
+  it('ends a node that is removed while it starts, and says why', async () => {
+    const place = newPlace(etcd);
+    const first = await member(configOf(place, 'a'));
+    const config = configOf(place, 'b', { role: 'learner' });
+    const second = await member(config);
+    const { nodeId } = second.status();
+    await second.stop();
+    await first.stop();
+    // Nobody leads: it listens, and then waits to be registered as a writer.
+    const spawned = new SpawnedMember(config);
+    const hand = new EtcdByHand(place);
+    await until(async () => {
+      const report = await hand.get(`nodes/${nodeId}`);
+      return report !== undefined && JSON.parse(report.toString()).redis !== null;
+    });
+    await hand.put(`removed/${nodeId}`, '');
+    await hand.remove(`members/${nodeId}`);
+    const { code } = await spawned.said(({ level }) => level === 60);
+    expect(code).toBe('RAFTSEAL_NODE_REMOVED');
+    expect(await spawned.ended()).toBe(1);
+    expect(spawned.errors).toEqual([expect.stringMatching(/^raftseal: RAFTSEAL_NODE_REMOVED: /)]);
   });
 
   const records: readonly [what: string, change: (record: object) => string, code: string][] = [

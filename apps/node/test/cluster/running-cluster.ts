@@ -33,9 +33,12 @@ export function newPlace(etcd: EtcdCluster): ClusterPlace {
 export function configOf(
   place: ClusterPlace,
   name: string,
-  changes: Partial<NodeConfig> & { readonly role?: 'voter' | 'learner' } = {},
+  changes: Partial<NodeConfig> & {
+    readonly role?: 'voter' | 'learner';
+    readonly leaseTtlMs?: number;
+  } = {},
 ): NodeConfig {
-  const { role = 'voter', ...rest } = changes;
+  const { role = 'voter', leaseTtlMs = 2_000, ...rest } = changes;
   const here = { host: '127.0.0.1', port: 0 };
   return {
     dataPath: join(place.root, name),
@@ -50,7 +53,7 @@ export function configOf(
         endpoints: place.etcd.endpoints,
         prefix: place.prefix,
         spaceBytesMax: 2 ** 31,
-        leaseTtlMs: 2_000,
+        leaseTtlMs,
       },
       role,
       reads: 'lease',

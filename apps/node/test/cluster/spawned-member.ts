@@ -48,6 +48,11 @@ export class SpawnedMember {
     return this.#lines;
   }
 
+  /** Lines of its standard error. */
+  get errors(): readonly string[] {
+    return this.#errors;
+  }
+
   get redisPort(): number {
     return this.#lines.find(({ redis }) => redis !== undefined)?.redis ?? 0;
   }
