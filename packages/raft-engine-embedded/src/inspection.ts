@@ -63,6 +63,8 @@ export type LogFinding =
 
 /** What follows the last group of a segment: zeros from `end` on. */
 interface Ending extends FindingPlace {
+  /** Of the segment. */
+  readonly sequence: number;
   readonly end: number;
 }
 
@@ -75,7 +77,7 @@ export async function* inspectEmbeddedLog(
   directory: string,
   files: LogFiles = nodeLogFiles,
 ): AsyncGenerator<LogFinding, void, void> {
-  const inspection = new Inspection();
+  const inspection = new Inspection(directory, files);
   let previous: number | undefined;
   for (const sequence of await listSegments(files, directory)) {
     for (let gone = (previous ?? sequence) + 1; gone < sequence; gone++) {
@@ -83,35 +85,47 @@ export async function* inspectEmbeddedLog(
       yield { kind: 'damage', segment: segmentName(gone), offset: 0, byteLength: 0, reason };
     }
     previous = sequence;
-    const file = await files.open(join(directory, segmentName(sequence)), 'read');
-    try {
-      yield* inspection.segment(file, sequence);
-    } finally {
-      await file.close();
-    }
+    yield* inspection.segment(sequence);
   }
   yield* inspection.end();
 }
 
+/**
+ * Where a process has the log open, a group may be written between two looks at its place. Groups
+ * are written one after the other: so a group that is not intact although a later one stands is
+ * looked at once more, and then it tells.
+ */
 class Inspection {
+  readonly #directory: string;
+  readonly #files: LogFiles;
   /** Sequence of the group that should come next. */
   #expected: number | undefined;
   /** Of segments since the last group. */
   #endings: Ending[] = [];
 
-  async *segment(file: LogFile, sequence: number): AsyncGenerator<LogFinding, void, void> {
+  constructor(directory: string, files: LogFiles) {
+    this.#directory = directory;
+    this.#files = files;
+  }
+
+  async *segment(sequence: number): AsyncGenerator<LogFinding, void, void> {
     const segment = segmentName(sequence);
-    const fileBytes = await file.byteLength();
-    yield { kind: 'segment', segment, offset: 0, byteLength: fileBytes };
-    const header = await readSegmentHeader(file, sequence);
-    if ('wrong' in header) {
+    const file = await this.#files.open(join(this.#directory, segment), 'read');
+    try {
+      const fileBytes = await file.byteLength();
+      yield { kind: 'segment', segment, offset: 0, byteLength: fileBytes };
+      const header = await readSegmentHeader(file, sequence);
+      if (!('wrong' in header)) {
+        yield* this.#groups(file, header, SEGMENT_HEADER_BYTES);
+        return;
+      }
       const byteLength = fileBytes;
       yield { kind: 'damage', segment, offset: header.offset, byteLength, reason: header.wrong };
       yield* this.end();
       this.#expected = undefined;
-      return;
+    } finally {
+      await file.close();
     }
-    yield* this.#groups(file, segment, header, fileBytes);
   }
 
   *end(): Generator<LogFinding, void, void> {
@@ -122,12 +136,14 @@ class Inspection {
 
   async *#groups(
     file: LogFile,
-    segment: string,
     header: SegmentHeader,
-    fileBytes: number,
+    start: number,
   ): AsyncGenerator<LogFinding, void, void> {
+    const segment = segmentName(header.sequence);
+    const fileBytes = await file.byteLength();
     const seed = segmentSeed(header);
-    let from = SEGMENT_HEADER_BYTES;
+    let from = start;
+    let doubted: number | undefined;
     for (;;) {
       const scanner = new SegmentScanner(file, { fileBytes, seed, from });
       for (;;) {
@@ -141,8 +157,12 @@ class Inspection {
       const sequence = this.#expected ?? 0;
       const rest = await examineRest(file, { fileBytes, seed, from, sequence });
       if (rest.laterGroup === undefined) {
-        this.#endings.push({ segment, offset: from, end: rest.end });
+        this.#endings.push({ segment, sequence: header.sequence, offset: from, end: rest.end });
         return;
+      }
+      if (doubted !== from) {
+        doubted = from;
+        continue;
       }
       const { offset: next } = rest.laterGroup;
       const reason = `group ${sequence} is not intact`;
@@ -153,7 +173,11 @@ class Inspection {
   }
 
   /** Says what the ends of the segments before were, now that the next group is known. */
-  *#judge(sequence: number): Generator<LogFinding, void, void> {
+  async *#judge(sequence: number): AsyncGenerator<LogFinding, void, void> {
+    for (const ending of this.#endings.splice(0)) {
+      if (sequence === this.#expected) this.#endings.push(ending);
+      else yield* this.#lookAgain(ending);
+    }
     const endings = this.#endings.splice(0);
     const expected = this.#expected ?? sequence;
     const damaged = endings.filter(({ offset, end }) => end > offset);
@@ -166,6 +190,17 @@ class Inspection {
     const reason = `group ${expected} is not intact, group ${sequence} follows`;
     for (const { segment, offset, end } of damaged.length > 0 ? damaged : endings.slice(0, 1)) {
       yield { kind: 'damage', segment, offset, byteLength: end - offset, reason };
+    }
+  }
+
+  /** Goes on from where a segment ended at the first look. */
+  async *#lookAgain({ segment, sequence, offset }: Ending): AsyncGenerator<LogFinding, void, void> {
+    const file = await this.#files.open(join(this.#directory, segment), 'read');
+    try {
+      const header = await readSegmentHeader(file, sequence);
+      if (!('wrong' in header)) yield* this.#groups(file, header, offset);
+    } finally {
+      await file.close();
     }
   }
 }
