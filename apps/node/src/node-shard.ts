@@ -203,6 +203,10 @@ export class NodeShard {
     return this.group.isReadable;
   }
 
+  get isHalted(): boolean {
+    return this.group.state === 'halted';
+  }
+
   status(): ShardStatus {
     const { group } = this;
     const { wrap } = group;

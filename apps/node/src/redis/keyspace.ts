@@ -18,6 +18,9 @@ export interface Shard {
   /** True where this node leads the shard and may serve it now. */
   readonly isServing: boolean;
 
+  /** True where a failure has stopped the shard on this node for good. */
+  readonly isHalted: boolean;
+
   /** Copies the command; calls `done` exactly once, asynchronously, in log order. */
   propose(command: Buffer, done: ProposalDone): void;
 

@@ -6,6 +6,8 @@
  * - A learner is a replica; it has every slot. A voter never is one, and has no slots while it leads
  *   nothing: clients put every connection to a replica into READONLY mode by themselves, and some
  *   use any connection at hand while a master is away. They would be given old values unasked.
+ * - New clients wait while a shard has no leader, which is soon over. They do not wait for a shard
+ *   that has halted: the others are there for them.
  * - The slots of a shard without a leader are shown with another master: clients fail on a slot
  *   that has none, but ask again where they are told that the cluster is down.
  */
@@ -29,6 +31,8 @@ export interface SlotMap {
   readonly replicas: readonly ClusterNode[];
   /** Slots whose shard has no leader. */
   readonly slotsDown: number;
+  /** A shard that has not halted here has no leader. */
+  readonly isElecting: boolean;
 }
 
 export function slotMap(topology: ClusterTopology, shards: readonly Shard[]): SlotMap {
@@ -36,10 +40,14 @@ export function slotMap(topology: ClusterTopology, shards: readonly Shard[]): Sl
   const substitute = leaders.find((leader) => leader !== undefined) ?? topology.self;
   const ranges: MasterRange[] = [];
   let slotsDown = 0;
-  for (const [index, { shardId }] of shards.entries()) {
+  let isElecting = false;
+  for (const [index, { shardId, isHalted }] of shards.entries()) {
     const { start, end } = topology.slotsOf(shardId);
     const leader = leaders[index];
-    if (leader === undefined) slotsDown += end - start + 1;
+    if (leader === undefined) {
+      slotsDown += end - start + 1;
+      isElecting ||= !isHalted;
+    }
     const master = leader ?? substitute;
     const last = ranges.at(-1);
     if (last?.master.id === master.id) ranges[ranges.length - 1] = { ...last, end };
@@ -55,7 +63,7 @@ export function slotMap(topology: ClusterTopology, shards: readonly Shard[]): Sl
   const members = topology.nodes();
   const nodes = members.some(({ isSelf }) => isSelf) ? members : [...members, self];
   const replicas = nodes.filter((node) => isReplica(node, rangesOf));
-  return { epoch, self, nodes, ranges, rangesOf, replicas, slotsDown };
+  return { epoch, self, nodes, ranges, rangesOf, replicas, slotsDown, isElecting };
 }
 
 /** The master that a replica names as its own: it follows all, and may name one. */

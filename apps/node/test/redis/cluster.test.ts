@@ -132,12 +132,21 @@ describe('a shard that nobody is known to lead', () => {
     cluster.lead(1, undefined);
     await ask(cluster, 0, [['SET', cluster.keyOf(0), '1']], '+OK\r\n');
     const info = await ask(cluster, 0, [['CLUSTER', 'INFO'], ['PING']], '+PONG\r\n');
-    expect(info).toContain('cluster_state:ok\r\n');
+    expect(info).toContain('cluster_state:fail\r\n');
     expect(info).toContain('cluster_slots_ok:12288\r\n');
     expect(info).toContain('cluster_slots_fail:4096\r\n');
-    for (const shardId of [0, 2, 3]) cluster.lead(shardId, undefined);
-    const down = await ask(cluster, 0, [['CLUSTER', 'INFO'], ['PING']], '+PONG\r\n');
-    expect(down).toContain('cluster_state:fail\r\n');
+  });
+
+  it('keeps no new client from the others where it has halted', async () => {
+    const cluster = await MemoryCluster.serve();
+    cluster.lead(1, undefined);
+    cluster.shard(0, 1).isHalted = true;
+    const info = await ask(cluster, 0, [['CLUSTER', 'INFO'], ['PING']], '+PONG\r\n');
+    expect(info).toContain('cluster_state:ok\r\n');
+    expect(info).toContain('cluster_slots_fail:4096\r\n');
+    cluster.lead(2, undefined);
+    const electing = await ask(cluster, 0, [['CLUSTER', 'INFO'], ['PING']], '+PONG\r\n');
+    expect(electing).toContain('cluster_state:fail\r\n');
   });
 });
 

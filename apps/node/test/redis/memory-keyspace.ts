@@ -55,6 +55,7 @@ class Fields {
 export class MemoryShard implements Shard {
   readonly shardId: number;
   isServing = true;
+  isHalted = false;
   pressure = false;
   /** Every proposal and query is refused with it. */
   refusal: RaftsealError | undefined;

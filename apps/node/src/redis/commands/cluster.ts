@@ -111,8 +111,7 @@ function replicas(map: SlotMap, { server }: Client, args: readonly ByteString[])
 
 function info(map: SlotMap): Reply {
   const fields: Readonly<Record<string, string | number>> = {
-    // Clients wait for it before they use any slot, and most may be well while one is down.
-    cluster_state: map.slotsDown < SLOT_COUNT ? 'ok' : 'fail',
+    cluster_state: map.isElecting ? 'fail' : 'ok',
     cluster_slots_assigned: SLOT_COUNT,
     cluster_slots_ok: SLOT_COUNT - map.slotsDown,
     cluster_slots_pfail: 0,
