@@ -28,13 +28,7 @@ import type { Cluster } from './cluster/cluster.ts';
 import { clusterSource } from './cluster/source.ts';
 import { checkConfig, type NodeConfig } from './config.ts';
 import { CutoverCoordinator } from './cutover-coordinator.ts';
-import { readIdentity } from './data-directory.ts';
-import {
-  embeddedSource,
-  type FoundationsConfig,
-  type NodeFoundations,
-  openFoundations,
-} from './foundations.ts';
+import { embeddedSource, type NodeFoundations, openFoundations } from './foundations.ts';
 import { infoSection } from './info-section.ts';
 import { KeyOperations } from './key-operations.ts';
 import { keyspaceOf } from './keyspace-of-shards.ts';
@@ -99,24 +93,6 @@ async function openNode(
   const foundations = await openFoundations(config, source, parts);
   node.made = new Node(config, foundations, { ...parts, cluster: source.cluster() });
   return node.made;
-}
-
-/**
- * Verifies the data directory of a node that is not running. Only a torn tail of the log is mended,
- * as at any start.
- */
-export async function verifyStoppedNode(
-  config: FoundationsConfig,
-  log: Logger,
-): Promise<VerifyReport> {
-  if ((await readIdentity(config.dataPath)) === undefined) throw noDataDirectory(config.dataPath);
-  const teardown = new Teardown();
-  try {
-    const parts = { log, teardown };
-    return await verifyNode(await openFoundations(config, embeddedSource(config), parts));
-  } finally {
-    await teardown.run();
-  }
 }
 
 export class Node implements AdminOperations {
@@ -494,13 +470,6 @@ export class Node implements AdminOperations {
     assert(shard, `shard ${shardId} exists`);
     return shard;
   }
-}
-
-function noDataDirectory(path: string): RaftsealError {
-  return new RaftsealError(
-    'RAFTSEAL_NODE_DATA_DIR',
-    `expected the data directory of a node at ${path}, found none: --data says where it is`,
-  );
 }
 
 function stoppedWhileStarting(): RaftsealError {

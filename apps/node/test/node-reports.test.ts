@@ -9,7 +9,7 @@ import type { NodeConfig } from '../src/config.ts';
 import { dataDirectoryPaths } from '../src/data-directory.ts';
 import { kekFromUri } from '../src/kek-from-uri.ts';
 import { unwrapUnder } from '../src/key-state-file.ts';
-import { verifyStoppedNode } from '../src/node.ts';
+import { verifyStoppedNode } from '../src/verify/verify-stopped.ts';
 import { version } from '../src/version.ts';
 import { adminCall, clientOf, keyOf, newConfig, running, SHARD_COUNT } from './running-node.ts';
 

@@ -2,8 +2,8 @@
 import { Command } from 'commander';
 import { pino } from 'pino';
 import { CACHE_BYTES_DEFAULT } from '../config.ts';
-import { verifyStoppedNode } from '../node.ts';
 import type { VerifyReport } from '../verify/report.ts';
+import { verifyStoppedNode } from '../verify/verify-stopped.ts';
 import { adminClient, type NodeAddressOptions, withNodeAddress } from './node-address.ts';
 import { table } from './table.ts';
 
