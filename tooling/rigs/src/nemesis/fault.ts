@@ -107,12 +107,13 @@ function track(
 ): readonly Fault[] {
   const faults: Fault[] = [];
   for (let atMs = firstMs; atMs < untilMs; ) {
+    const kind = random.pick(kinds);
     const fault: Fault = {
-      kind: random.pick(kinds),
+      kind,
       target: random.chance(0.5) ? 'busiest' : random.pick<Target>([0, 1, 2]),
       direction: random.pick<Direction>(['in', 'out', 'both', 'both']),
       atMs,
-      durationMs: durationOf(random),
+      durationMs: durationOf(kind, random),
     };
     faults.push(fault);
     atMs += fault.durationMs + random.between(gapMs / 2, 1.5 * gapMs);
@@ -120,9 +121,11 @@ function track(
   return faults;
 }
 
-/** Shorter than a lease lasts, longer, and now and then much longer. */
-function durationOf(random: Random): number {
+/** Shorter than a lease lasts, longer, and now and then much longer: of a pause most of all. */
+function durationOf(kind: FaultKind, random: Random): number {
   const share = random.fraction();
+  const isPause = kind === 'pause-node' || kind === 'pause-member';
+  if (isPause && share < 0.3) return random.between(6_000, 15_000);
   if (share < 0.1) return random.between(6_000, 9_000);
   return share < 0.5 ? random.between(3_500, 6_000) : random.between(500, 3_000);
 }
