@@ -6,7 +6,8 @@
  * cache of Lowe ("Testing for Linearizability", 2017): operations are taken in one by one, the next
  * being any that was sent before the first answer still to come; a set of operations taken in, and
  * the state it led to, is never tried a second time. An operation without an answer may be taken in
- * at any later moment or never.
+ * at any later moment or never. It is tried after those with an answer: most of them never took
+ * effect, and each that is taken in for nothing doubles what is left to search.
  *
  * The problem is NP-complete, so the search is bounded, and what it could not decide is `undecided`:
  * that is no success.
@@ -80,6 +81,7 @@ class Search {
     const deadlineMs = performance.now() + this.#limits.timeMsMax;
     let keys = noKeys;
     let event = this.#start.next;
+    let areAnswered = true;
     for (let steps = 1; this.#answersLeft > 0; steps++) {
       if (steps % STEPS_PER_LOOK === 0 && performance.now() > deadlineMs) {
         return { verdict: 'undecided', reason: `not within ${this.#limits.timeMsMax} ms` };
@@ -88,13 +90,20 @@ class Search {
         return { verdict: 'undecided', reason: `not within ${this.#limits.statesMax} states` };
       }
       if (event !== undefined && !event.isAnswer) {
-        const after = this.#attempt(event.operation, keys);
+        const isWanted = this.#answers.has(event.operation) === areAnswered;
+        const after = isWanted ? this.#attempt(event.operation, keys) : undefined;
         if (after === undefined) event = event.next;
         else {
           this.#take(event, keys);
           keys = after;
           event = this.#start.next;
+          areAnswered = true;
         }
+        continue;
+      }
+      if (areAnswered) {
+        areAnswered = false;
+        event = this.#start.next;
         continue;
       }
       // An answer that nothing explains so far: one of the operations taken in came too early.
@@ -104,6 +113,7 @@ class Search {
       keys = last.keys;
       this.#putBack(last.call);
       event = last.call.next;
+      areAnswered = this.#answers.has(last.call.operation);
     }
     return { verdict: 'linearizable', order: this.#operations(this.#taken.map(operationOf)) };
   }
