@@ -1,7 +1,8 @@
 import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
-const conditions = ['@raftseal/source', 'module', 'node', 'development|production'];
+// Without `module`, which is for bundlers: Node.js does not run all that packages put there.
+const conditions = ['@raftseal/source', 'node', 'development|production'];
 
 export default defineConfig({
   resolve: { conditions },

@@ -38,6 +38,21 @@ const systemPackages = [
     commands: ['etcdctl'],
     usedFor: 'setting up and tampering with what those processes hold',
   },
+  {
+    debian: 'softhsm2',
+    commands: ['softhsm2-util'],
+    usedFor: 'KEKs in a PKCS#11 token',
+  },
+  {
+    debian: 'gcc',
+    commands: ['cc'],
+    usedFor: 'compiling a PKCS#11 module that fails on demand',
+  },
+  {
+    debian: 'libc6-dev',
+    commands: ['cc'],
+    usedFor: 'the headers of that module',
+  },
 ];
 
 /** Asked by Debian's maintainer scripts before they start a service; 101 forbids it. */
@@ -76,8 +91,8 @@ export function installSystemPackages() {
   console.error(
     `Expected on PATH, and not found: ${still.join(', ')}. Tests that need them fail ` +
       `without them. On Debian or Ubuntu: sudo apt-get install --no-install-recommends ` +
-      `${names.join(' ')}. Elsewhere: install Redis 7 or later from https://redis.io, and etcd ` +
-      `3.4 or later from https://etcd.io.`,
+      `${names.join(' ')}. Elsewhere: install Redis 7 or later from https://redis.io, etcd 3.4 ` +
+      `or later from https://etcd.io, and SoftHSM 2.6 or later from https://www.softhsm.org.`,
   );
   return false;
 }

@@ -9,8 +9,11 @@ export interface NodeConfig {
   readonly shardCount: number | undefined;
   /** `off`: values and logs stay in the clear, until encryption is enabled on the running node. */
   readonly encryption: 'on' | 'off';
-  /** Required while encryption is on; with it off, needed to enable it later. */
-  readonly kekUri: string | undefined;
+  /**
+   * One at least while encryption is on; with it off, needed to enable it later. Each key is wrapped
+   * under all of them.
+   */
+  readonly kekUris: readonly string[];
   readonly redis: TlsListenerConfig & { readonly password: string | undefined };
   readonly admin: TlsListenerConfig & {
     /** Default: `admin.token` in the data directory, made at the first start. */
@@ -102,7 +105,7 @@ export const CACHE_BYTES_DEFAULT: number = 256 * 1024 * 1024;
  * @throws RAFTSEAL_NODE_KEK_REQUIRED, RAFTSEAL_NODE_EXPOSED, RAFTSEAL_NODE_OPTION
  */
 export function checkConfig(config: NodeConfig): void {
-  if (config.encryption === 'on' && config.kekUri === undefined) {
+  if (config.encryption === 'on' && config.kekUris.length === 0) {
     throw new RaftsealError(
       'RAFTSEAL_NODE_KEK_REQUIRED',
       'encryption is on and needs a KEK: give --kek file:/path or --kek env:NAME (make one with ' +

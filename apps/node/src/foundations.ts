@@ -11,7 +11,7 @@ import {
   type DataDirectoryRequest,
   openDataDirectory,
 } from './data-directory.ts';
-import { kekFromUri } from './kek-from-uri.ts';
+import { KekSet } from './kek-set.ts';
 import { NodeKeys } from './node-keys.ts';
 import { type NodeLogs, openEmbeddedLogs } from './node-logs.ts';
 import { NodeShard, type ShardPeers } from './node-shard.ts';
@@ -20,7 +20,7 @@ import type { Teardown } from './teardown.ts';
 /** What opening them needs to know. */
 export type FoundationsConfig = Pick<
   NodeConfig,
-  'dataPath' | 'shardCount' | 'encryption' | 'kekUri' | 'cacheBytesMax'
+  'dataPath' | 'shardCount' | 'encryption' | 'kekUris' | 'cacheBytesMax'
 >;
 
 export interface NodeFoundations {
@@ -58,15 +58,18 @@ export async function openFoundations(
 ): Promise<NodeFoundations> {
   const directory = await openDataDirectory({ path: config.dataPath, ...source.request });
   teardown.add(() => directory.release());
-  const kek = config.kekUri === undefined ? undefined : await kekFromUri(config.kekUri);
-  teardown.add(() => kek?.close());
+  const keks = await KekSet.open(config.kekUris);
+  teardown.add(() => keks.close());
+  for (const outOfReach of keks.outOfReach) {
+    log.warn(outOfReach, 'a KEK is out of reach: keys are opened with the others, none is made');
+  }
   // A cluster that was sealed while this node was down or is restarted is joined as it is.
   const keys = await NodeKeys.open(
     {
       nodeId: directory.nodeId,
       directory: directory.keysPath,
-      encryption: config.encryption === 'on' || (kek && source.peers) ? 'on' : 'off',
-      kek,
+      encryption: config.encryption === 'on' || (!keks.isEmpty && source.peers) ? 'on' : 'off',
+      keks,
     },
     teardown,
   );

@@ -5,6 +5,12 @@
  * | --- | --- |
  * | file:/path | a file of 32 bytes, mode 0600 |
  * | env:NAME | an environment variable with 32 bytes in base64 or hex; unset after reading |
+ * | pkcs11:token=...;object=...?module-path=...&pin-source=file:... | an AES key in a token (RFC 7512) |
+ * | vault-transit:https://host:8200/transit/keys/name | a key of Vault or OpenBao |
+ * | aws-kms:arn:aws:kms:... | a key of AWS KMS |
+ * | gcp-kms:projects/.../cryptoKeys/name | a key of Google Cloud KMS |
+ *
+ * Clients of services are loaded only where they are used: they take their time and memory.
  */
 import { randomBytes } from 'node:crypto';
 import {
@@ -24,16 +30,33 @@ export async function kekFromUri(uri: string): Promise<KekProvider> {
   return kek;
 }
 
+const openers: Readonly<Record<string, (uri: string) => Promise<KekProvider>>> = {
+  file: (uri) => kekFromFile(nameOf(uri).replace(/^\/\/(?=\/)/, '')),
+  env: async (uri) => kekFromEnv({ name: nameOf(uri) }),
+  pkcs11: async (uri) => (await import('@raftseal/kek-pkcs11')).kekFromPkcs11({ uri }),
+  'vault-transit': async (uri) =>
+    (await import('@raftseal/kek-vault-transit')).kekFromVaultTransit({ uri }),
+  'aws-kms': async (uri) => (await import('@raftseal/kek-aws-kms')).kekFromAwsKms({ uri }),
+  'gcp-kms': async (uri) => (await import('@raftseal/kek-gcp-kms')).kekFromGcpKms({ uri }),
+};
+
 async function openKek(uri: string): Promise<KekProvider> {
-  const separator = uri.indexOf(':');
-  const scheme = uri.slice(0, Math.max(separator, 0));
-  const rest = uri.slice(separator + 1);
-  if (scheme === 'file' && rest !== '') return kekFromFile(rest.replace(/^\/\/(?=\/)/, ''));
-  if (scheme === 'env' && rest !== '') return kekFromEnv({ name: rest });
+  const scheme = /^([a-z0-9-]+):./.exec(uri)?.[1] ?? '';
+  if (Object.hasOwn(openers, scheme)) {
+    const opened = await openers[scheme]?.(uri);
+    if (opened) return opened;
+  }
+  const schemes = Object.keys(openers).map((name) => `${name}:`);
   throw new RaftsealError(
     'RAFTSEAL_NODE_KEK_URI',
-    `expected a KEK as file:/path/to/kek or env:NAME, found ${JSON.stringify(uri)}`,
+    `expected a KEK as file:/path/to/kek, env:NAME or another of ${schemes.join(' ')}; found ` +
+      JSON.stringify(uri),
   );
+}
+
+/** What follows the scheme. */
+function nameOf(uri: string): string {
+  return uri.slice(uri.indexOf(':') + 1);
 }
 
 /** A KEK that can wrap but not unwrap would make data that nobody can read. */

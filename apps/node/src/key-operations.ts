@@ -8,21 +8,22 @@ import {
   type KeyLifecycle,
   type KeyLifecycleEntry,
   type NewKey,
+  type Precheck,
   precheck,
   type RegisterEntry,
-  type UnwrapDek,
+  type RewrappedKey,
 } from '@raftseal/applier';
 import {
   CLUSTER_ID_BYTES,
   CONTROL_SHARD,
   DEK_BYTES,
-  type KekProvider,
   type KeyPurpose,
   type KeyState,
   RaftsealError,
   type WrapBinding,
   type WriterRegistry,
 } from '@raftseal/interface';
+import type { KekSet } from './kek-set.ts';
 
 /** What the operations need of the control shard. */
 export interface ControlGroup {
@@ -32,9 +33,7 @@ export interface ControlGroup {
 
 export interface KeyOperationsParts {
   readonly nodeId: string;
-  /** Undefined where the node was started without a KEK: then no key can be made. */
-  readonly kek: KekProvider | undefined;
-  readonly unwrapDek: UnwrapDek;
+  readonly keks: KekSet;
   readonly keyLifecycle: KeyLifecycle;
   readonly registry: WriterRegistry;
   readonly controlGroup: ControlGroup;
@@ -50,6 +49,8 @@ export interface KeyOperationsParts {
 const ATTEMPTS_MAX = 5;
 
 const DEK_ID_MAX = 0xffff_ffff;
+/** 16 keys with 2 wraps of 16 KiB are half an entry. */
+const REWRAPPED_AT_ONCE = 16;
 
 export class KeyOperations {
   readonly #parts: KeyOperationsParts;
@@ -85,6 +86,24 @@ export class KeyOperations {
       const key = await this.#newKey({ clusterId: state.clusterId, dekId, purpose });
       await this.#propose({ kind: 'rotate-dek', ...key });
       return dekId;
+    });
+  }
+
+  /**
+   * Wraps every key under the KEKs that this node has, each of them and no other, once every member
+   * has shown that it can open what they wrap. Resolves to the URIs of the KEKs. Idempotent.
+   */
+  rewrap(): Promise<readonly string[]> {
+    return this.#oneAtATime(async () => {
+      const { keyLifecycle, keks, checkMembers } = this.#parts;
+      if (!keyLifecycle.state.clusterId) throw nothingToRewrap();
+      await checkMembers?.();
+      // Few at a time: each entry has room for the longest wraps.
+      const dekIds = [...keyLifecycle.state.keys.keys()].sort((a, b) => a - b);
+      for (const group of inGroups(dekIds, REWRAPPED_AT_ONCE)) {
+        await this.#rewrap(group);
+      }
+      return keks.uris;
     });
   }
 
@@ -156,31 +175,47 @@ export class KeyOperations {
       if (attempt === ATTEMPTS_MAX) throw overtaken('the cutover');
       const dekId = keyLifecycle.state.activeDekId.raft;
       const entry = { kind: 'enable-raft', dekId, controlIndex: 0n, waves } as const;
-      await controlGroup.cutOver(await this.#checked(entry));
+      await controlGroup.cutOver((await this.#checked(entry)).body);
     }
   }
 
-  async #propose(entry: KeyLifecycleEntry): Promise<void> {
-    await this.#parts.controlGroup.proposeKeyLifecycle(await this.#checked(entry));
+  async #rewrap(dekIds: readonly number[]): Promise<void> {
+    const { keyLifecycle, keks } = this.#parts;
+    const keys: RewrappedKey[] = [];
+    for (const dekId of dekIds) {
+      const { clusterId, keys: known } = keyLifecycle.state;
+      const key = known.get(dekId);
+      if (!clusterId || !key) continue;
+      const binding = { clusterId, dekId, purpose: key.purpose };
+      keys.push({ dekId, wraps: await keks.rewrap(key, binding) });
+    }
+    const entry = { kind: 'rewrap-deks', keys } as const;
+    const { body, outcome } = await this.#checked(entry);
+    if (outcome.kind === 'no-op') return;
+    await this.#parts.controlGroup.proposeKeyLifecycle(body);
   }
 
-  /** The entry's bytes, if applying it would not halt anything. */
-  async #checked(entry: KeyLifecycleEntry): Promise<Buffer> {
-    const { keyLifecycle, registry, unwrapDek } = this.#parts;
+  async #propose(entry: KeyLifecycleEntry): Promise<void> {
+    const { body } = await this.#checked(entry);
+    await this.#parts.controlGroup.proposeKeyLifecycle(body);
+  }
+
+  /** The entry's bytes, if applying it would not halt anything, and how it would end now. */
+  async #checked(entry: KeyLifecycleEntry): Promise<Precheck> {
+    const { keyLifecycle, registry, keks } = this.#parts;
     const { state } = keyLifecycle;
     const proposed = { shardId: CONTROL_SHARD, entry };
-    return (await precheck({ state, registry, unwrapDek }, proposed)).body;
+    return await precheck({ state, registry, unwrapDek: keks.unwrap }, proposed);
   }
 
   /** A fresh DEK, wrapped; the plaintext is wiped before anything is proposed. */
   async #newKey(binding: WrapBinding): Promise<NewKey> {
-    const { kek, clock } = this.#parts;
-    if (!kek) throw kekRequired();
+    const { keks, clock } = this.#parts;
     const dek = randomBytes(DEK_BYTES);
     try {
-      const bytes = await kek.wrapKey(dek, binding);
+      const wraps = await keks.wrap(dek, binding);
       const { dekId, purpose } = binding;
-      return { dekId, purpose, wraps: [{ kekUri: kek.kekUri, bytes }], createdAtMs: clock() };
+      return { dekId, purpose, wraps, createdAtMs: clock() };
     } finally {
       dek.fill(0);
     }
@@ -222,10 +257,14 @@ function freshDekId(taken: ReadonlyMap<number, unknown>): number {
   }
 }
 
-function kekRequired(): RaftsealError {
+function* inGroups<Item>(items: readonly Item[], size: number): Iterable<readonly Item[]> {
+  for (let at = 0; at < items.length; at += size) yield items.slice(at, at + size);
+}
+
+function nothingToRewrap(): RaftsealError {
   return new RaftsealError(
-    'RAFTSEAL_NODE_KEK_REQUIRED',
-    'this node was started without a KEK and can make no keys: restart it with --kek, then ask again',
+    'RAFTSEAL_NODE_NOT_BOOTSTRAPPED',
+    'there are no keys to wrap yet: run `raftseal encryption enable` first',
   );
 }
 

@@ -3,15 +3,10 @@
  * Nothing here writes: a refusal burns no nonce epoch.
  */
 import { existsSync } from 'node:fs';
-import { checkNonceEpochs, checkRegistry, readKeyState, type UnwrapDek } from '@raftseal/applier';
-import {
-  codeOf,
-  type KekProvider,
-  type KeyState,
-  RaftsealError,
-  type WriterRegistry,
-} from '@raftseal/interface';
+import { checkNonceEpochs, checkRegistry, readKeyState } from '@raftseal/applier';
+import { type KeyState, RaftsealError, type WriterRegistry } from '@raftseal/interface';
 import { probeDirectory, SidecarFile } from '@raftseal/sidecar';
+import type { KekSet } from './kek-set.ts';
 
 export interface KeyStateFile {
   readonly file: SidecarFile;
@@ -23,7 +18,7 @@ export interface KeyStateRequest {
   readonly nodeId: string;
   readonly directory: string;
   readonly encryption: 'on' | 'off';
-  readonly kek: KekProvider | undefined;
+  readonly keks: KekSet;
 }
 
 /**
@@ -32,11 +27,11 @@ export interface KeyStateRequest {
  *   RAFTSEAL_APPLIER_NODE_MISMATCH
  */
 export async function readKeyStateFile(request: KeyStateRequest): Promise<KeyStateFile> {
-  const { nodeId, directory, encryption, kek } = request;
+  const { nodeId, directory, encryption, keks } = request;
   const file = new SidecarFile({ directory });
   if (encryption === 'off' && existsSync(file.path)) throw sidecarPresent(file.path);
-  if (kek) await probeDirectory(directory);
-  const state = await readKeyState({ nodeId, sidecar: file, unwrapDek: unwrapUnder(kek) });
+  if (!keks.isEmpty) await probeDirectory(directory);
+  const state = await readKeyState({ nodeId, sidecar: file, unwrapDek: keks.unwrap });
   return { file, state };
 }
 
@@ -47,45 +42,6 @@ export async function readKeyStateFile(request: KeyStateRequest): Promise<KeySta
 export function checkAgainstRegistry(state: KeyState, registry: WriterRegistry): void {
   checkRegistry(state, registry);
   checkNonceEpochs(state, registry);
-}
-
-/**
- * Unwraps DEKs with whichever of their wraps this KEK made: first the ones that bear its URI, then
- * the others, since a key file may have moved.
- *
- * What is returned throws RAFTSEAL_KEK_MISMATCH where no wrap opens, RAFTSEAL_NODE_KEK_REQUIRED
- * where there is no KEK.
- */
-export function unwrapUnder(kek: KekProvider | undefined): UnwrapDek {
-  return async (record, binding) => {
-    if (!kek) throw kekRequired();
-    const ownFirst = record.wraps.toSorted(
-      (a, b) => Number(b.kekUri === kek.kekUri) - Number(a.kekUri === kek.kekUri),
-    );
-    let failure: unknown;
-    for (const { bytes } of ownFirst) {
-      try {
-        return await kek.unwrapKey(bytes, binding);
-      } catch (error) {
-        if (codeOf(error) !== 'RAFTSEAL_KEK_MISMATCH') throw error;
-        failure = error;
-      }
-    }
-    throw new RaftsealError(
-      'RAFTSEAL_KEK_MISMATCH',
-      `the KEK ${kek.kekUri} opens no wrap of ${binding.purpose} DEK ${binding.dekId} (wrapped ` +
-        `under ${record.wraps.map(({ kekUri }) => kekUri).join(', ')}): give the KEK that made ` +
-        'them; nothing was changed',
-      { cause: failure },
-    );
-  };
-}
-
-function kekRequired(): RaftsealError {
-  return new RaftsealError(
-    'RAFTSEAL_NODE_KEK_REQUIRED',
-    'there are keys to unwrap and this node has no KEK: start it with the --kek they were made with',
-  );
 }
 
 function sidecarPresent(path: string): RaftsealError {

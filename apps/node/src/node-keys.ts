@@ -3,10 +3,11 @@
  * in the order in which nothing is burnt by a refusal.
  */
 import { join } from 'node:path';
-import { KeyLifecycle, type UnwrapDek } from '@raftseal/applier';
+import { KeyLifecycle } from '@raftseal/applier';
 import { Keyring, RaftSeal, StoreRowSeal } from '@raftseal/envelope';
-import { type KekProvider, type KeyState, RaftsealError } from '@raftseal/interface';
-import { checkAgainstRegistry, readKeyStateFile, unwrapUnder } from './key-state-file.ts';
+import { type KeyState, RaftsealError } from '@raftseal/interface';
+import type { KekSet } from './kek-set.ts';
+import { checkAgainstRegistry, readKeyStateFile } from './key-state-file.ts';
 import { PayloadWrapInstaller } from './payload-wrap-installer.ts';
 import { SealAuthority } from './seal-authority.ts';
 import type { Teardown } from './teardown.ts';
@@ -16,7 +17,7 @@ export interface NodeKeysOptions {
   readonly nodeId: string;
   readonly directory: string;
   readonly encryption: 'on' | 'off';
-  readonly kek: KekProvider | undefined;
+  readonly keks: KekSet;
 }
 
 /** How long a marker waits for the control shard of this node before its shard halts. */
@@ -24,8 +25,7 @@ const CONTROL_WAIT_MS = 120_000;
 
 export class NodeKeys {
   readonly nodeId: string;
-  readonly kek: KekProvider | undefined;
-  readonly unwrapDek: UnwrapDek;
+  readonly keks: KekSet;
   readonly keyring: Keyring = new Keyring();
   readonly registry: WriterRegistryStore;
   readonly lifecycle: KeyLifecycle;
@@ -47,14 +47,13 @@ export class NodeKeys {
   }
 
   private constructor(
-    { nodeId, kek }: NodeKeysOptions,
+    { nodeId, keks }: NodeKeysOptions,
     parts: Pick<ConstructorParameters<typeof KeyLifecycle>[0], 'sidecar' | 'state'> & {
       readonly registry: WriterRegistryStore;
     },
   ) {
     this.nodeId = nodeId;
-    this.kek = kek;
-    this.unwrapDek = unwrapUnder(kek);
+    this.keks = keks;
     this.registry = parts.registry;
     this.installer = new PayloadWrapInstaller({
       authority: () => this.authority,
@@ -64,7 +63,7 @@ export class NodeKeys {
       ...parts,
       nodeId,
       keyring: this.keyring,
-      unwrapDek: this.unwrapDek,
+      unwrapDek: keks.unwrap,
       installer: (install) => this.installer.install(install),
       controlWaitMs: CONTROL_WAIT_MS,
     });

@@ -6,7 +6,7 @@ import type { NodeShard } from './node-shard.ts';
 import { version } from './version.ts';
 
 export interface NodeStatusInput
-  extends Pick<NodeStatus, 'ready' | 'uptimeMs' | 'clients' | 'kekUri' | 'cluster'> {
+  extends Pick<NodeStatus, 'ready' | 'uptimeMs' | 'clients' | 'kekUris' | 'cluster'> {
   readonly keys: NodeKeys;
   readonly shards: readonly NodeShard[];
 }

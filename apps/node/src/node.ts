@@ -30,6 +30,7 @@ import { checkConfig, type NodeConfig } from './config.ts';
 import { CutoverCoordinator } from './cutover-coordinator.ts';
 import { embeddedSource, type NodeFoundations, openFoundations } from './foundations.ts';
 import { infoSection } from './info-section.ts';
+import { checkOpensAll } from './kek-set.ts';
 import { KeyOperations } from './key-operations.ts';
 import { keyspaceOf } from './keyspace-of-shards.ts';
 import { checkLog } from './log-check.ts';
@@ -131,8 +132,7 @@ export class Node implements AdminOperations {
     teardown.add(() => this.#coordinator.stop());
     this.#operations = new KeyOperations({
       nodeId: keys.nodeId,
-      kek: keys.kek,
-      unwrapDek: keys.unwrapDek,
+      keks: keys.keks,
       keyLifecycle: keys.lifecycle,
       registry: keys.registry,
       controlGroup: this.#shard(CONTROL_SHARD).group,
@@ -230,7 +230,7 @@ export class Node implements AdminOperations {
   }
 
   status(): NodeStatus {
-    const { keys, config, shards } = this.#foundations;
+    const { keys, shards } = this.#foundations;
     return nodeStatus({
       keys,
       shards,
@@ -238,7 +238,7 @@ export class Node implements AdminOperations {
       cluster: this.#cluster?.status() ?? null,
       uptimeMs: Date.now() - this.#startedAtMs,
       clients: this.#redis?.clientCount ?? 0,
-      kekUri: config.kekUri ?? null,
+      kekUris: keys.keks.uris,
     });
   }
 
@@ -269,6 +269,15 @@ export class Node implements AdminOperations {
 
   rotate(purpose: KeyPurpose): Promise<number> {
     return this.#operations.rotate(purpose);
+  }
+
+  rewrap(): Promise<readonly string[]> {
+    return this.#operations.rewrap();
+  }
+
+  async useKeks(uris: readonly string[]): Promise<void> {
+    const { keks, state } = this.#foundations.keys;
+    await this.#operations.exclusively(() => keks.use(uris, (next) => checkOpensAll(next, state)));
   }
 
   async inspectLog(request: LogRequest): Promise<readonly LogEntrySummary[]> {

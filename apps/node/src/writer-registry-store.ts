@@ -51,6 +51,13 @@ export function openWriterRegistry(directory: string): WriterRegistryStore {
       });
       for (const row of added) rows.set(rowName(row), row);
     },
+    forget: async (dekIds) => {
+      const forgotten = [...rows.values()].filter(({ dekId }) => dekIds.includes(dekId));
+      await database.batch(() => {
+        for (const row of forgotten) void database.remove(encodeRow(row).key);
+      });
+      for (const row of forgotten) rows.delete(rowName(row));
+    },
     close: () => database.close(),
   };
 }

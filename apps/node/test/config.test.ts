@@ -11,7 +11,7 @@ const sound: NodeConfig = {
   dataPath: 'data',
   shardCount: undefined,
   encryption: 'on',
-  kekUri: 'file:/kek',
+  kekUris: ['file:/kek'],
   redis: { host: '127.0.0.1', port: 0, password: undefined },
   admin: { host: '127.0.0.1', port: 0, tokenPath: undefined },
   cacheBytesMax: 1,
@@ -25,11 +25,11 @@ describe('a configuration', () => {
   it('is taken with a KEK, and without one where encryption is off', () => {
     checkConfig(sound);
     checkConfig({ ...sound, encryption: 'off' });
-    checkConfig({ ...sound, encryption: 'off', kekUri: undefined });
+    checkConfig({ ...sound, encryption: 'off', kekUris: [] });
   });
 
   it('is refused without a KEK where encryption is on', () => {
-    expect(() => checkConfig({ ...sound, kekUri: undefined })).toThrow(
+    expect(() => checkConfig({ ...sound, kekUris: [] })).toThrow(
       expect.objectContaining({ code: 'RAFTSEAL_NODE_KEK_REQUIRED' }),
     );
   });
@@ -45,7 +45,7 @@ describe('a configuration', () => {
   );
 
   it('names no password in its refusals', () => {
-    const config = { ...listeningOn('0.0.0.0', 'correct horse'), kekUri: undefined };
+    const config = { ...listeningOn('0.0.0.0', 'correct horse'), kekUris: [] };
     expect(() => checkConfig(config)).toThrow(
       expect.objectContaining({ message: expect.not.stringContaining('correct horse') }),
     );

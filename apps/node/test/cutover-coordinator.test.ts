@@ -8,6 +8,7 @@ import {
 } from '@raftseal/shard-group';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { CutoverCoordinator, type CutoverGroup, dueShards } from '../src/cutover-coordinator.ts';
+import { KekSet } from '../src/kek-set.ts';
 import { leadingKeyNode, newCluster, newKek, openKeyNode, tagsOf, until } from './key-world.ts';
 
 const RAFT_DEK_ID = 42;
@@ -232,9 +233,9 @@ describe('a cutover over real shard groups', () => {
   it('invariant 12: is finished by whoever leads next', async () => {
     const shards = [0, 1, 2];
     const cluster = newCluster(['a', 'b'], shards);
-    const kek = await newKek();
-    const a = await leadingKeyNode({ cluster, shardIds: shards, kek });
-    const b = await openKeyNode({ cluster, shardIds: shards, nodeId: 'b', kek });
+    const keks = KekSet.of(await newKek());
+    const a = await leadingKeyNode({ cluster, shardIds: shards, keks });
+    const b = await openKeyNode({ cluster, shardIds: shards, nodeId: 'b', keks });
     // Whatever a leads never gets its marker: a leads the request, and is gone.
     a.coordinator.stop();
     await a.operations.enableEncryption([[2], [1]]);
@@ -251,9 +252,9 @@ describe('a cutover over real shard groups', () => {
     const shards = [0, 1];
     for (const fault of ['ambiguousLanded', 'ambiguousLost'] as const) {
       const cluster = newCluster(['a', 'b'], shards);
-      const kek = await newKek();
-      const a = await leadingKeyNode({ cluster, shardIds: shards, kek });
-      const b = await openKeyNode({ cluster, shardIds: shards, nodeId: 'b', kek });
+      const keks = KekSet.of(await newKek());
+      const a = await leadingKeyNode({ cluster, shardIds: shards, keks });
+      const b = await openKeyNode({ cluster, shardIds: shards, nodeId: 'b', keks });
       b.campaign();
       cluster.faultNextAppend({ nodeId: 'a', shardId: 1 }, fault);
       await a.operations.enableEncryption();

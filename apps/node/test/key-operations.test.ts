@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { type KekProvider, type KeyState, RaftsealError } from '@raftseal/interface';
 import { inspectSidecar, SIDECAR_FILE_NAME, type SidecarInspection } from '@raftseal/sidecar';
 import { describe, expect, it } from 'vitest';
+import { KekSet } from '../src/kek-set.ts';
 import {
   type KeyNode,
   type KeyNodeOptions,
@@ -14,6 +15,7 @@ import {
   tagsOf,
   until,
 } from './key-world.ts';
+import { temporaryDirectory } from './temporary-directory.ts';
 
 type World = Pick<KeyNodeOptions, 'cluster' | 'shardIds'>;
 
@@ -34,7 +36,7 @@ function dekIdsOf({ keys }: KeyState, purpose: string): number[] {
 async function restarted(node: KeyNode, world: World): Promise<KeyNode> {
   await node.stop();
   const { directory, keys } = node;
-  return await leadingKeyNode({ ...world, directory, kek: keys.kek ?? null });
+  return await leadingKeyNode({ ...world, directory, keks: keys.keks });
 }
 
 /** Ids of the shards in the order in which they are cut over. */
@@ -110,7 +112,7 @@ describe('enabling encryption', () => {
 
   it('without a KEK, makes nothing and proposes nothing', async () => {
     const world = newWorld();
-    const node = await leadingKeyNode({ ...world, kek: null, encryption: 'off' });
+    const node = await leadingKeyNode({ ...world, keks: KekSet.of(), encryption: 'off' });
     await expect(node.operations.enableEncryption()).rejects.toMatchObject({
       code: 'RAFTSEAL_NODE_KEK_REQUIRED',
       fatal: false,
@@ -272,7 +274,7 @@ describe('rotating a key', () => {
       unwrapKey: (wrapped, binding) => kek.unwrapKey(wrapped, binding),
       close: () => kek.close(),
     };
-    const node = await leadingKeyNode({ ...newWorld(), kek: flaky });
+    const node = await leadingKeyNode({ ...newWorld(), keks: KekSet.of(flaky) });
     await node.operations.enableEncryption();
     failing = true;
     await expect(node.operations.rotate('raft')).rejects.toMatchObject({
@@ -295,11 +297,108 @@ describe('rotating a key', () => {
       unwrapKey: (wrapped, binding) => kek.unwrapKey(wrapped, binding),
       close: () => kek.close(),
     };
-    const node = await leadingKeyNode({ ...newWorld(), kek: watching });
+    const node = await leadingKeyNode({ ...newWorld(), keks: KekSet.of(watching) });
     await node.operations.enableEncryption();
     await node.operations.rotate('storage');
     expect(seen).toHaveLength(4);
     for (const dek of seen) expect(Buffer.from(dek)).toEqual(Buffer.alloc(32));
+  });
+});
+
+describe('a rewrap', () => {
+  const urisOf = ({ keys }: KeyState): Set<string> =>
+    new Set([...keys.values()].flatMap(({ wraps }) => wraps.map(({ kekUri }) => kekUri)));
+
+  it('puts every key under the KEKs of the node, and takes it from under the others', async () => {
+    const world = newWorld();
+    const [before, after] = [await newKek(), await newKek()];
+    const directory = join(temporaryDirectory(), 'keys');
+    const first = await leadingKeyNode({ ...world, directory, keks: KekSet.of(before) });
+    await first.operations.enableEncryption();
+    await first.operations.rotate('raft');
+    await first.operations.rotate('storage');
+    await first.stop();
+    const both = KekSet.of(before, after);
+    const second = await leadingKeyNode({ ...world, directory, keks: both });
+    await second.operations.registerWriter();
+    expect(await second.operations.rewrap()).toEqual([before.kekUri, after.kekUri]);
+    expect(second.keys.state.keys.size).toBe(5);
+    expect(urisOf(second.keys.state)).toEqual(new Set([before.kekUri, after.kekUri]));
+    await second.stop();
+    const third = await leadingKeyNode({ ...world, directory, keks: KekSet.of(after) });
+    await third.operations.registerWriter();
+    await third.operations.rewrap();
+    expect(urisOf(third.keys.state)).toEqual(new Set([after.kekUri]));
+    await third.stop();
+    await expect(
+      openKeyNode({ ...world, directory, keks: KekSet.of(before) }),
+    ).rejects.toMatchObject({ code: 'RAFTSEAL_KEK_MISMATCH' });
+    const last = await leadingKeyNode({ ...world, directory, keks: KekSet.of(after) });
+    await last.operations.registerWriter();
+    expect(await propose(last.groups[0], 'after')).toBe('after');
+  });
+
+  it('leaves wraps alone that are there and open: a second one proposes nothing', async () => {
+    const world = newWorld();
+    const node = await leadingKeyNode(world);
+    await node.operations.enableEncryption();
+    const { state } = node.keys;
+    const { headIndex } = await world.cluster.engine('a', 0).bounds();
+    await node.operations.rewrap();
+    expect((await world.cluster.engine('a', 0).bounds()).headIndex).toBe(headIndex);
+    expect(node.keys.state).toBe(state);
+  });
+
+  it('replaces a wrap of its KEK that does not open', async () => {
+    const world = newWorld();
+    const [kek, other] = [await newKek(), await newKek()];
+    // Makes wraps under the name of another KEK, and opens what it has made.
+    const posing: KekProvider = {
+      kekUri: other.kekUri,
+      wrapKey: (dek, binding) => kek.wrapKey(dek, binding),
+      unwrapKey: (wrapped, binding) => kek.unwrapKey(wrapped, binding),
+      close: () => kek.close(),
+    };
+    const directory = join(temporaryDirectory(), 'keys');
+    const first = await leadingKeyNode({ ...world, directory, keks: KekSet.of(kek, posing) });
+    await first.operations.enableEncryption();
+    await first.stop();
+    const second = await leadingKeyNode({ ...world, directory, keks: KekSet.of(kek, other) });
+    await second.operations.registerWriter();
+    await second.operations.rewrap();
+    await second.stop();
+    const third = await leadingKeyNode({ ...world, directory, keks: KekSet.of(other) });
+    expect(third.keys.state.keys.size).toBe(3);
+  });
+
+  it('is refused while a KEK is out of reach, and where there are no keys', async () => {
+    const world = newWorld();
+    const [kek, other] = [await newKek(), await newKek()];
+    let failing = false;
+    const flaky: KekProvider = {
+      kekUri: other.kekUri,
+      wrapKey: async (dek, binding) => {
+        if (failing) throw new RaftsealError('RAFTSEAL_KEK_UNAVAILABLE', 'not now');
+        return other.wrapKey(dek, binding);
+      },
+      unwrapKey: async (wrapped, binding) => {
+        if (failing) throw new RaftsealError('RAFTSEAL_KEK_UNAVAILABLE', 'not now');
+        return other.unwrapKey(wrapped, binding);
+      },
+      close: () => other.close(),
+    };
+    const node = await leadingKeyNode({ ...world, keks: KekSet.of(kek, flaky) });
+    await expect(node.operations.rewrap()).rejects.toMatchObject({
+      code: 'RAFTSEAL_NODE_NOT_BOOTSTRAPPED',
+    });
+    await node.operations.enableEncryption();
+    const { state } = node.keys;
+    failing = true;
+    await expect(node.operations.rewrap()).rejects.toMatchObject({
+      code: 'RAFTSEAL_KEK_UNAVAILABLE',
+    });
+    expect(node.keys.state).toBe(state);
+    expect(node.groups[0]?.state).toBe('leading');
   });
 });
 
@@ -314,7 +413,7 @@ describe('a KEK that makes wraps it does not open', () => {
       close: () => kek.close(),
     };
     const world = newWorld();
-    const node = await leadingKeyNode({ ...world, kek: crossed });
+    const node = await leadingKeyNode({ ...world, keks: KekSet.of(crossed) });
     await expect(node.operations.enableEncryption()).rejects.toMatchObject({
       code: 'RAFTSEAL_KEK_MISMATCH',
     });

@@ -7,21 +7,22 @@ import {
   type KeyRecord,
   type KeyState,
   NONCE_EPOCH_MAX,
-  RaftsealError,
+  type RaftsealError,
 } from '@raftseal/interface';
 import { SIDECAR_FILE_NAME } from '@raftseal/sidecar';
 import { describe, expect, it } from 'vitest';
+import { KekSet } from '../src/kek-set.ts';
 import {
   checkAgainstRegistry,
   type KeyStateRequest,
   readKeyStateFile,
-  unwrapUnder,
 } from '../src/key-state-file.ts';
 import { leadingKeyNode, newCluster, newKek, openKeyNode } from './key-world.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 
 interface Sealed extends Pick<KeyStateRequest, 'nodeId' | 'directory' | 'encryption'> {
   readonly kek: KekProvider;
+  readonly keks: KekSet;
   readonly state: KeyState;
   readonly sidecar: string;
 }
@@ -29,13 +30,14 @@ interface Sealed extends Pick<KeyStateRequest, 'nodeId' | 'directory' | 'encrypt
 /** The keys directory of a node that sealed its data and was stopped. */
 async function sealedNode(): Promise<Sealed> {
   const kek = await newKek();
+  const keks = KekSet.of(kek);
   const cluster = newCluster(['a'], [0]);
-  const node = await leadingKeyNode({ cluster, shardIds: [0], kek });
+  const node = await leadingKeyNode({ cluster, shardIds: [0], keks });
   await node.operations.enableEncryption();
   await node.stop();
   const { directory, keys } = node;
   const sidecar = join(directory, SIDECAR_FILE_NAME);
-  return { nodeId: 'a', directory, encryption: 'on', kek, state: keys.state, sidecar };
+  return { nodeId: 'a', directory, encryption: 'on', kek, keks, state: keys.state, sidecar };
 }
 
 /** Everything in a directory, by name: its content's digest. */
@@ -62,9 +64,9 @@ async function expectRefusal(request: KeyStateRequest, code: unknown): Promise<v
 describe('the key state at start', () => {
   it('is the initial one where there is no sidecar, and nothing is written', async () => {
     for (const encryption of ['on', 'off'] as const) {
-      for (const kek of [undefined, await newKek()]) {
+      for (const keks of [KekSet.of(), KekSet.of(await newKek())]) {
         const directory = temporaryDirectory();
-        const read = await readKeyStateFile({ nodeId: 'a', directory, encryption, kek });
+        const read = await readKeyStateFile({ nodeId: 'a', directory, encryption, keks });
         expect(read.state).toEqual(initialKeyState('a'));
         expect(read.file.path).toBe(join(directory, SIDECAR_FILE_NAME));
         expect(await readdir(directory)).toEqual([]);
@@ -88,7 +90,7 @@ describe('the key state at start', () => {
       unwrapKey: (wrapped, binding) => node.kek.unwrapKey(wrapped, binding),
       close: () => node.kek.close(),
     };
-    expect((await readKeyStateFile({ ...node, kek: moved })).state).toEqual(node.state);
+    expect((await readKeyStateFile({ ...node, keks: KekSet.of(moved) })).state).toEqual(node.state);
   });
 });
 
@@ -97,19 +99,19 @@ describe('a start is refused', () => {
     const node = await sealedNode();
     const off = { ...node, encryption: 'off' } as const;
     await expectRefusal(off, 'RAFTSEAL_NODE_SIDECAR_WITHOUT_ENCRYPTION');
-    await expectRefusal({ ...off, kek: undefined }, 'RAFTSEAL_NODE_SIDECAR_WITHOUT_ENCRYPTION');
+    await expectRefusal({ ...off, keks: KekSet.of() }, 'RAFTSEAL_NODE_SIDECAR_WITHOUT_ENCRYPTION');
     await writeFile(node.sidecar, 'anything', { mode: 0o600 });
     await expectRefusal(off, 'RAFTSEAL_NODE_SIDECAR_WITHOUT_ENCRYPTION');
   });
 
   it('where there is a sidecar and no KEK', async () => {
     const node = await sealedNode();
-    await expectRefusal({ ...node, kek: undefined }, 'RAFTSEAL_NODE_KEK_REQUIRED');
+    await expectRefusal({ ...node, keks: KekSet.of() }, 'RAFTSEAL_NODE_KEK_REQUIRED');
   });
 
   it('with another KEK', async () => {
     const node = await sealedNode();
-    await expectRefusal({ ...node, kek: await newKek() }, 'RAFTSEAL_KEK_MISMATCH');
+    await expectRefusal({ ...node, keks: KekSet.of(await newKek()) }, 'RAFTSEAL_KEK_MISMATCH');
   });
 
   it('with the sidecar of another node', async () => {
@@ -178,7 +180,7 @@ describe('a start is refused', () => {
         nodeId: 'a',
         directory: '/proc',
         encryption: 'on',
-        kek: await newKek(),
+        keks: KekSet.of(await newKek()),
       } as const;
       await expect(readKeyStateFile(request)).rejects.toMatchObject({
         code: 'RAFTSEAL_SIDECAR_UNSUPPORTED_FILESYSTEM',
@@ -187,9 +189,9 @@ describe('a start is refused', () => {
   );
 
   it('invariant 3: with the sidecar of an earlier process, or without the registry', async () => {
-    const kek = await newKek();
+    const keks = KekSet.of(await newKek());
     const cluster = newCluster(['a'], [0]);
-    const options = { cluster, shardIds: [0], kek, directory: join(temporaryDirectory(), 'keys') };
+    const options = { cluster, shardIds: [0], keks, directory: join(temporaryDirectory(), 'keys') };
     const first = await leadingKeyNode(options);
     await first.operations.enableEncryption();
     await first.stop();
@@ -279,69 +281,5 @@ describe('a key state beside the writer registry', () => {
       check([[1, 1]], withEpoch(dekId, NONCE_EPOCH_MAX - 1));
     }
     check([[1, 1]], withEpoch(4, NONCE_EPOCH_MAX));
-  });
-});
-
-describe('unwrapUnder', () => {
-  const binding = { clusterId: Buffer.alloc(16, 1), dekId: 9, purpose: 'raft' } as const;
-  const record = (...kekUris: readonly string[]): KeyRecord => ({
-    purpose: 'raft',
-    wraps: kekUris.map((kekUri) => ({ kekUri, bytes: Buffer.from(kekUri) })),
-    createdAtMs: 0,
-    nonceEpoch: 0,
-  });
-
-  /** A KEK that opens the wraps of some URIs, and notes what it was asked for. */
-  function kekOpening(...opens: readonly string[]): KekProvider & { readonly asked: string[] } {
-    const asked: string[] = [];
-    return {
-      kekUri: 'own',
-      asked,
-      wrapKey: async () => Buffer.alloc(60),
-      unwrapKey: async (wrapped) => {
-        const kekUri = Buffer.from(wrapped).toString();
-        asked.push(kekUri);
-        if (kekUri === 'down') throw new RaftsealError('RAFTSEAL_KEK_UNAVAILABLE', 'down');
-        if (!opens.includes(kekUri)) throw new RaftsealError('RAFTSEAL_KEK_MISMATCH', 'other');
-        return Buffer.alloc(32, kekUri);
-      },
-      close: async () => undefined,
-    };
-  }
-
-  it('opens the wrap of its own name first', async () => {
-    const kek = kekOpening('first', 'own');
-    const dek = await unwrapUnder(kek)(record('first', 'own'), binding);
-    expect(Buffer.from(dek)).toEqual(Buffer.alloc(32, 'own'));
-    expect(kek.asked).toEqual(['own']);
-  });
-
-  it('then any other, in their order: a key file may have moved', async () => {
-    const kek = kekOpening('second');
-    const dek = await unwrapUnder(kek)(record('first', 'own', 'second'), binding);
-    expect(Buffer.from(dek)).toEqual(Buffer.alloc(32, 'second'));
-    expect(kek.asked).toEqual(['own', 'first', 'second']);
-  });
-
-  it('refuses where none opens, and names the KEKs that made them', async () => {
-    const unwrapped = unwrapUnder(kekOpening())(record('first', 'second'), binding);
-    await expect(unwrapped).rejects.toMatchObject({
-      code: 'RAFTSEAL_KEK_MISMATCH',
-      message: expect.stringMatching(/own .*raft DEK 9.*first, second/),
-    });
-  });
-
-  it('takes a KEK out of reach for no mismatch', async () => {
-    const kek = kekOpening('last');
-    await expect(unwrapUnder(kek)(record('down', 'last'), binding)).rejects.toMatchObject({
-      code: 'RAFTSEAL_KEK_UNAVAILABLE',
-    });
-    expect(kek.asked).toEqual(['down']);
-  });
-
-  it('refuses without a KEK', async () => {
-    await expect(unwrapUnder(undefined)(record('own'), binding)).rejects.toMatchObject({
-      code: 'RAFTSEAL_NODE_KEK_REQUIRED',
-    });
   });
 });

@@ -17,6 +17,7 @@ import { ShardGroup } from '@raftseal/shard-group';
 import { onTestFinished } from 'vitest';
 import { CutoverCoordinator } from '../src/cutover-coordinator.ts';
 import { kekFromUri } from '../src/kek-from-uri.ts';
+import { KekSet } from '../src/kek-set.ts';
 import { KeyOperations } from '../src/key-operations.ts';
 import { NodeKeys } from '../src/node-keys.ts';
 import { Teardown } from '../src/teardown.ts';
@@ -48,8 +49,8 @@ export interface KeyNodeOptions {
   readonly nodeId?: string;
   /** Default: a new one. */
   readonly directory?: string;
-  /** Default: a new one; null for none. */
-  readonly kek?: KekProvider | null;
+  /** Default: a new one. */
+  readonly keks?: KekSet;
   readonly encryption?: 'on' | 'off';
 }
 
@@ -87,12 +88,12 @@ export async function newKek(): Promise<KekProvider> {
 export async function openKeyNode(options: KeyNodeOptions): Promise<KeyNode> {
   const { cluster, shardIds, nodeId = 'a', encryption = 'on' } = options;
   const directory = options.directory ?? join(temporaryDirectory(), 'keys');
-  const kek = options.kek === undefined ? await newKek() : (options.kek ?? undefined);
+  const keks = options.keks ?? KekSet.of(await newKek());
   mkdirSync(directory, { recursive: true });
   const teardown = new Teardown();
   const stop = (): Promise<void> => teardown.run();
   onTestFinished(stop);
-  const keys = await NodeKeys.open({ nodeId, directory, encryption, kek }, teardown);
+  const keys = await NodeKeys.open({ nodeId, directory, encryption, keks }, teardown);
   const groups = shardIds.map((shardId) => {
     const engine = cluster.engine(nodeId, shardId);
     const group = newGroup({ shardId, engine, keys, onState: () => coordinator.consider() });
@@ -173,8 +174,7 @@ function operationsOf(keys: NodeKeys, groups: readonly EchoGroup[]): KeyOperatio
   if (!controlGroup) throw new Error('every node has the control shard');
   return new KeyOperations({
     nodeId: keys.nodeId,
-    kek: keys.kek,
-    unwrapDek: keys.unwrapDek,
+    keks: keys.keks,
     keyLifecycle: keys.lifecycle,
     registry: keys.registry,
     controlGroup,

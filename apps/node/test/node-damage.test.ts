@@ -192,7 +192,7 @@ describe('a data directory of parts from different times', () => {
   });
 
   /** Puts the key state as of before the cutover in place, of the same nonce epochs. */
-  async function forgetCutover({ dataPath, kekUri = '' }: NodeConfig): Promise<void> {
+  async function forgetCutover({ dataPath, kekUris: [kekUri = ''] }: NodeConfig): Promise<void> {
     const kek = await kekFromUri(kekUri);
     await editSidecar(dataDirectoryPaths(dataPath).keys, kek, (state) => ({
       ...state,

@@ -8,7 +8,7 @@ import type { NodeStatus } from '../src/admin/operations.ts';
 import type { NodeConfig } from '../src/config.ts';
 import { dataDirectoryPaths } from '../src/data-directory.ts';
 import { kekFromUri } from '../src/kek-from-uri.ts';
-import { unwrapUnder } from '../src/key-state-file.ts';
+import { KekSet } from '../src/kek-set.ts';
 import { verifyStoppedNode } from '../src/verify/verify-stopped.ts';
 import { version } from '../src/version.ts';
 import { adminCall, clientOf, keyOf, newConfig, running, SHARD_COUNT } from './running-node.ts';
@@ -29,7 +29,7 @@ describe('the status of a node', () => {
     expect(reported).toMatchObject({
       version,
       ready: true,
-      kekUri: config.kekUri,
+      kekUris: config.kekUris,
       clients: 1,
       encryption: 'sealed',
     });
@@ -155,18 +155,18 @@ describe('the verification of a node', () => {
 describe('what a node never says', () => {
   /** By name: bytes that nobody but the node may know. */
   async function secretsOf(config: NodeConfig): Promise<Map<string, Buffer>> {
-    const kek = await kekFromUri(config.kekUri ?? '');
+    const kek = await kekFromUri(config.kekUris[0] ?? '');
     const directory = dataDirectoryPaths(config.dataPath).keys;
     const state = (await new SidecarFile({ directory }).read())?.state;
     const secrets = new Map([
-      ['the KEK', await readFile((config.kekUri ?? '').replace('file:', ''))],
+      ['the KEK', await readFile((config.kekUris[0] ?? '').replace('file:', ''))],
       ['a key', Buffer.from(KEY_NAME)],
       ['a value', Buffer.from(VALUE)],
     ]);
     for (const [dekId, key] of state?.keys ?? []) {
       const { purpose } = key;
       const clusterId = state?.clusterId ?? Buffer.alloc(0);
-      const dek = await unwrapUnder(kek)(key, { clusterId, dekId, purpose });
+      const dek = await KekSet.of(kek).unwrap(key, { clusterId, dekId, purpose });
       secrets.set(`the ${purpose} DEK`, Buffer.from(dek));
     }
     await kek.close();

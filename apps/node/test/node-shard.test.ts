@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { codeOf, RaftsealError, type Reply } from '@raftseal/interface';
 import { encodeCommand } from '@raftseal/kv';
 import { describe, expect, it, onTestFinished } from 'vitest';
+import { KekSet } from '../src/kek-set.ts';
 import { NodeKeys } from '../src/node-keys.ts';
 import { NodeShard } from '../src/node-shard.ts';
 import { Teardown } from '../src/teardown.ts';
@@ -21,7 +22,7 @@ async function newShard() {
   const keysPath = join(root, 'keys');
   mkdirSync(keysPath);
   const keys = await NodeKeys.open(
-    { nodeId: 'a', directory: keysPath, encryption: 'off', kek: undefined },
+    { nodeId: 'a', directory: keysPath, encryption: 'off', keks: KekSet.of() },
     teardown,
   );
   const halts: unknown[] = [];

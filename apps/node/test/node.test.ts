@@ -123,9 +123,36 @@ describe('a node that starts again', () => {
   });
 });
 
+describe('a running node', () => {
+  it('goes over to another KEK, and starts with that one alone afterwards', async () => {
+    const config = newConfig();
+    const [before = ''] = config.kekUris;
+    const after = newConfig().kekUris[0] ?? '';
+    const node = await running(config);
+    const client = clientOf(node);
+    await client.set('key', 'value');
+    const post = (path: string, body: object): Promise<{ readonly status: number }> =>
+      adminCall(node, config, ['POST', path, body]);
+    // The new one opens no key yet, so that it cannot be the only one.
+    expect((await post('/v1/keks/use', { kekUris: [after] })).status).toBe(409);
+    expect(node.status().kekUris).toEqual([before]);
+    for (const kekUris of [[before, after], [after]]) {
+      expect((await post('/v1/keks/use', { kekUris })).status).toBe(200);
+      expect((await post('/v1/keys/rewrap', {})).status).toBe(200);
+      for (const key of node.status().keys) expect(key.kekUris).toEqual(kekUris);
+    }
+    await client.set('later', 'value');
+    await node.rotate('raft');
+    await node.stop();
+    await expect(startNode(config)).rejects.toMatchObject({ code: 'RAFTSEAL_KEK_MISMATCH' });
+    const again = await running({ ...config, kekUris: [after] });
+    for (const key of ['key', 'later']) expect(await clientOf(again).get(key)).toBe('value');
+  });
+});
+
 describe('a node in the clear', () => {
   it('without a KEK, refuses to enable encryption, and goes on in the clear', async () => {
-    const config = newConfig({ encryption: 'off', kekUri: undefined });
+    const config = newConfig({ encryption: 'off', kekUris: [] });
     const node = await running(config);
     const client = clientOf(node);
     await client.set(keyOf(1), 'plain');

@@ -170,8 +170,8 @@ describe('a node that starts with shards that are cut over', () => {
     await until(() => first.groups.every(({ wrap }) => wrap.kind === 'sealed'));
     await first.stop();
     const { directory, keys } = first;
-    const kek = keys.kek ?? null;
-    const again = await leadingKeyNode({ cluster, shardIds: [0, 1], directory, kek });
+    const { keks } = keys;
+    const again = await leadingKeyNode({ cluster, shardIds: [0, 1], directory, keks });
     for (const group of again.groups) {
       const cutoverIndex = keys.state.cutoverIndex.get(group.shardId);
       const dekId = keys.state.activeDekId.raft;

@@ -24,7 +24,7 @@ export function newConfig(changes: Partial<NodeConfig> = {}): NodeConfig {
     dataPath: join(root, 'data'),
     shardCount: SHARD_COUNT,
     encryption: 'on',
-    kekUri: `file:${kekPath}`,
+    kekUris: [`file:${kekPath}`],
     redis: { host: '127.0.0.1', port: 0, password: undefined },
     admin: { host: '127.0.0.1', port: 0, tokenPath: undefined },
     cacheBytesMax: 1024 * 1024,

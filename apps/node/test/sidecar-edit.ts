@@ -3,7 +3,7 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { KekProvider, KeyState } from '@raftseal/interface';
 import { deriveMacKey, SIDECAR_FILE_NAME, SidecarFile } from '@raftseal/sidecar';
-import { unwrapUnder } from '../src/key-state-file.ts';
+import { KekSet } from '../src/kek-set.ts';
 
 /** @param directory of the sidecar */
 export async function editSidecar(
@@ -16,7 +16,7 @@ export async function editSidecar(
   const key = keys?.get(sidecar?.macDekId ?? 0);
   if (!sidecar || !clusterId || !key) throw new Error('there is a sidecar to edit');
   const { purpose } = key;
-  const dek = await unwrapUnder(kek)(key, { clusterId, dekId: sidecar.macDekId, purpose });
+  const dek = await KekSet.of(kek).unwrap(key, { clusterId, dekId: sidecar.macDekId, purpose });
   const mac = { dekId: sidecar.macDekId, macKey: deriveMacKey(dek) };
   const edited = edit(sidecar.verify(mac.macKey));
   // A new file, so that nothing is held against an older state.

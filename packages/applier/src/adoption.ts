@@ -51,7 +51,13 @@ export function adoption(
 ): Adoption {
   const problem = refusal(state, replicated);
   if (problem !== undefined) throw problem;
-  const rows = joinedRows(registry, replicated.rows);
+  const isAhead = controlApplied(replicated) > controlApplied(state);
+  const { keys: known } = isAhead ? replicated : state;
+  // Not those of keys that the longer log has retired.
+  const rows = joinedRows(
+    registry,
+    replicated.rows.filter(({ dekId }) => known.has(dekId)),
+  );
   const lastEpochs = ownLastEpochs(state.nodeId, { registry, replicated, rows });
   const next = joined(state, replicated, lastEpochs);
   const effects: Effect[] = [];
@@ -60,6 +66,8 @@ export function adoption(
   if (rows.length > 0) effects.push({ kind: 'writer-rows', rows });
   if (next !== state) effects.push({ kind: 'sidecar' });
   for (const install of installsOf(next)) effects.push({ kind: 'install', ...install });
+  const retired = [...state.keys.keys()].filter((dekId) => !next.keys.has(dekId));
+  if (retired.length > 0) effects.push({ kind: 'unload-deks', dekIds: retired });
   const raisedKeys = withEpochs(state.keys, lastEpochs);
   const raised = raisedKeys === state.keys ? undefined : { ...state, keys: raisedKeys };
   return { state: next, raised, effects };
@@ -90,12 +98,12 @@ function joined(
 
 /** What the control shard's log decides; the node's own nonce epochs stay. */
 function controlPart(state: KeyState, replicated: ReplicatedKeyState): Partial<KeyState> {
-  const { clusterId, cutoverIntent, storageIndex, activeDekId, writers } = replicated;
+  const { appliedIndex: _, cutoverIndex: __, rows: ___, ...control } = replicated;
   const keys = new Map<number, KeyRecord>();
   for (const [dekId, key] of replicated.keys) {
-    keys.set(dekId, state.keys.get(dekId) ?? { ...key, nonceEpoch: 0 });
+    keys.set(dekId, { ...key, nonceEpoch: state.keys.get(dekId)?.nonceEpoch ?? 0 });
   }
-  return { clusterId, cutoverIntent, storageIndex, activeDekId, writers, keys };
+  return { ...control, keys };
 }
 
 /** The keys themselves where every epoch is high enough. */
@@ -205,8 +213,17 @@ function conflictOf(own: Facts, other: Facts): string | undefined {
 /** What the control shard's log has decided up to an index stays, whatever it decides later. */
 function controlConflict(behind: Facts, ahead: Facts): string | undefined {
   const seen = controlApplied(behind);
+  const isLevel = controlApplied(behind) === controlApplied(ahead);
   for (const [dekId, key] of behind.keys) {
-    if (!isSameRecord(ahead.keys.get(dekId), key, dekId)) return `DEK ${dekId} is not the same`;
+    const found = ahead.keys.get(dekId);
+    if (found === undefined && isRetiredSince(ahead, { dekId, key, seen })) continue;
+    // Between the two, the key may have got other wraps.
+    const wraps = isLevel ? key.wraps : (found?.wraps ?? key.wraps);
+    if (!isSameKey(found, { dekId, ...key, wraps })) return `DEK ${dekId} is not the same`;
+  }
+  for (const [dekId, { controlIndex }] of behind.retired) {
+    if (ahead.retired.get(dekId)?.controlIndex === controlIndex) continue;
+    return `DEK ${dekId} was retired at another index`;
   }
   for (const [writerId, nodeId] of behind.writers) {
     if (ahead.writers.get(writerId) !== nodeId) return `writer ${writerId} is not the same`;
@@ -214,6 +231,10 @@ function controlConflict(behind: Facts, ahead: Facts): string | undefined {
   if (switchedBy(ahead.storageIndex, seen) !== behind.storageIndex) {
     return 'values are sealed from another index';
   }
+  if (switchedBy(ahead.sealedOnlyIndex, seen) !== behind.sealedOnlyIndex) {
+    return 'nothing but what is sealed is read from another index';
+  }
+  if (isLevel && !isSameBackups(behind, ahead)) return 'other backups are registered';
   if (switchedBy(ahead.cutoverIntent?.controlIndex, seen) !== behind.cutoverIntent?.controlIndex) {
     return 'the cutover request is at another index';
   }
@@ -243,12 +264,20 @@ function isSameWaves(a: Facts, b: Facts): boolean {
   return JSON.stringify(a.cutoverIntent?.waves) === JSON.stringify(b.cutoverIntent?.waves);
 }
 
-function isSameRecord(
-  record: ReplicatedKeyRecord | undefined,
-  key: ReplicatedKeyRecord,
-  dekId: number,
+function isSameBackups({ backups: some }: Facts, { backups: others }: Facts): boolean {
+  const texts = [some, others].map((backups) =>
+    JSON.stringify([...backups].sort(([a], [b]) => (a < b ? -1 : 1))),
+  );
+  return texts[0] === texts[1];
+}
+
+/** Retired by an entry that the state behind has not applied. */
+function isRetiredSince(
+  { retired }: Facts,
+  { dekId, key, seen }: { dekId: number; key: ReplicatedKeyRecord; seen: bigint },
 ): boolean {
-  return isSameKey(record, { dekId, ...key });
+  const found = retired.get(dekId);
+  return found !== undefined && found.purpose === key.purpose && found.controlIndex > seen;
 }
 
 /** A state that has applied as far as another one's marker has that marker. */

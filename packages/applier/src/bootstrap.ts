@@ -7,7 +7,7 @@
  * epoch 1 is handed out for the key's first process only (see key-lifecycle.ts). The index DEK
  * names rows (a keyed PRF) and draws no nonces: nobody registers under it.
  */
-import { fatalError, type KeyRecord, type KeyState } from '@raftseal/interface';
+import { fatalError, type KeyRecord, type KeyState, type WrappedKey } from '@raftseal/interface';
 import type { Change, TransitionContext } from './effect.ts';
 import type { BootstrapEntry, NewKey } from './entry.ts';
 import { isSameBytes } from './same-bytes.ts';
@@ -54,13 +54,17 @@ export function bootstrap(
  */
 export function newRecord(key: NewKey, ownLastEpoch = 0): KeyRecord {
   const { purpose, createdAtMs } = key;
-  const wraps = key.wraps.map(({ kekUri, bytes }) => ({ kekUri, bytes: Uint8Array.from(bytes) }));
   return {
     purpose,
-    wraps,
+    wraps: copyOfWraps(key.wraps),
     createdAtMs,
     nonceEpoch: purpose === 'index' ? 0 : Math.max(1, ownLastEpoch),
   };
+}
+
+/** Of what an entry, or another node, brought; the bytes are the caller's. */
+export function copyOfWraps(wraps: readonly WrappedKey[]): WrappedKey[] {
+  return wraps.map(({ kekUri, bytes }) => ({ kekUri, bytes: Uint8Array.from(bytes) }));
 }
 
 /** True where the record is what the entry's key became. */
@@ -69,9 +73,15 @@ export function isSameKey(record: Omit<KeyRecord, 'nonceEpoch'> | undefined, key
     record !== undefined &&
     record.purpose === key.purpose &&
     record.createdAtMs === key.createdAtMs &&
-    record.wraps.length === key.wraps.length &&
-    record.wraps.every(({ kekUri, bytes }, at) => {
-      const other = key.wraps[at];
+    isSameWraps(record.wraps, key.wraps)
+  );
+}
+
+export function isSameWraps(some: readonly WrappedKey[], others: readonly WrappedKey[]): boolean {
+  return (
+    some.length === others.length &&
+    some.every(({ kekUri, bytes }, at) => {
+      const other = others[at];
       return other !== undefined && other.kekUri === kekUri && isSameBytes(other.bytes, bytes);
     })
   );

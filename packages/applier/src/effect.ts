@@ -8,6 +8,8 @@
  * 3. `sidecar`: the state is durable, and from here on true.
  * 4. `install`: the wrap seals. A wrap installed before the sidecar is durable could seal above a
  *    cutover that a restart would not know of.
+ * 5. `unload-deks`: retired keys and their rows go. A key that went before the sidecar is durable
+ *    would be missing after a crash, although it is not retired yet.
  *
  * A crash between any two leaves a prefix that applying the entry again completes.
  */
@@ -31,7 +33,8 @@ export type Effect =
     }
   | { readonly kind: 'writer-rows'; readonly rows: readonly WriterRow[] }
   | { readonly kind: 'sidecar' }
-  | ({ readonly kind: 'install' } & Install);
+  | ({ readonly kind: 'install' } & Install)
+  | { readonly kind: 'unload-deks'; readonly dekIds: readonly number[] };
 
 export type NoOpReason =
   /** An identical `Bootstrap` was applied earlier. */
@@ -42,6 +45,13 @@ export type NoOpReason =
   | 'already-rotated'
   /** Values, or the shard's log, are sealed already; the recorded index stands. */
   | 'already-active'
+  /** The keys that are left have these wraps. */
+  | 'already-wrapped'
+  | 'already-retired'
+  /** A backup of this id, with these keys. */
+  | 'already-registered-backup'
+  /** No backup of this id is registered. */
+  | 'no-backup'
   /** A higher epoch of the writer is registered: no process can seal with this one. */
   | 'stale-epoch'
   /** A rotation overtook the entry: propose it again with the active DEK. */
@@ -75,6 +85,8 @@ export interface Change {
   readonly keys?: ReadonlyMap<number, KeyRecord>;
   readonly rows?: readonly WriterRow[];
   readonly installs?: readonly Install[];
+  /** Ids of keys that `fields` has no more. */
+  readonly retired?: readonly number[];
 }
 
 /** Installs for every shard that is cut over, with the active raft DEK, by ascending shard. */
@@ -86,7 +98,7 @@ export function installsOf({ cutoverIndex, activeDekId }: KeyState): Install[] {
 
 /** The transition of a new entry: its applied index is recorded in the same sidecar write. */
 export function record(state: KeyState, context: TransitionContext, change: Change): Transition {
-  const { outcome, fields = {}, keys = new Map(), rows = [], installs = [] } = change;
+  const { outcome, fields = {}, keys = new Map(), rows = [], installs = [], retired = [] } = change;
   const appliedIndex = new Map(state.appliedIndex).set(context.shardId, context.index);
   const next = { ...state, ...fields, appliedIndex };
   const effects: Effect[] = [];
@@ -96,5 +108,6 @@ export function record(state: KeyState, context: TransitionContext, change: Chan
   if (rows.length > 0) effects.push({ kind: 'writer-rows', rows });
   effects.push({ kind: 'sidecar' });
   for (const install of installs) effects.push({ kind: 'install', ...install });
+  if (retired.length > 0) effects.push({ kind: 'unload-deks', dekIds: retired });
   return { state: next, effects, outcome };
 }

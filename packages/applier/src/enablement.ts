@@ -1,5 +1,6 @@
 /**
- * `EnableStorage` and `EnableRaft`: the one-way switches to sealed values and sealed logs.
+ * `EnableStorage` and `EnableRaft`: the one-way switches to sealed values and sealed logs; and
+ * `EnableSealedOnly`, the one after which nothing else is read any more.
  *
  * Their tests are in opposite orders, and must be. `EnableStorage` installs nothing, so that a
  * stale DEK is reported first: its proposer has to ask again. `EnableRaft` asks first whether the
@@ -55,6 +56,21 @@ export function enableRaft(
   };
 }
 
+/** The leader has verified that nothing is left in the clear; the state shows the switches only. */
+export function enableSealedOnly(state: KeyState, { index }: TransitionContext): Change {
+  if (state.sealedOnlyIndex !== undefined) {
+    return { outcome: { kind: 'no-op', reason: 'already-active' } };
+  }
+  if (state.storageIndex === undefined || !state.cutoverIndex.has(CONTROL_SHARD)) {
+    throw fatalError(
+      'RAFTSEAL_APPLIER_NOT_SEALED',
+      'expected values and logs to be sealed before nothing else is read; found that they are ' +
+        'not. Enable encryption first.',
+    );
+  }
+  return { outcome: { kind: 'applied' }, fields: { sealedOnlyIndex: index } };
+}
+
 function installsFor(state: KeyState, shardId: number): Install[] {
   return installsOf(state).filter((install) => install.shardId === shardId);
 }
@@ -73,7 +89,9 @@ function checkMarker(state: KeyState, { dekId, controlIndex }: EnableRaftEntry):
         `to the applied index of the control shard (${controlApplied}); found ${controlIndex}.`,
     );
   }
-  if (state.keys.get(dekId)?.purpose === 'raft') return;
+  // Its DEK may be retired by now, on a replica that is ahead with the control shard.
+  const key = state.keys.get(dekId) ?? state.retired.get(dekId);
+  if (key?.purpose === 'raft') return;
   throw fatalError(
     'RAFTSEAL_APPLIER_DEK_UNKNOWN',
     `expected a marker with a raft DEK of this cluster; found DEK ${dekId}.`,

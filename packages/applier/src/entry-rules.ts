@@ -6,15 +6,21 @@ import {
   CLUSTER_ID_BYTES,
   type KeyPurpose,
   NONCE_EPOCH_MAX,
+  type RegisteredBackup,
   type WrappedKey,
 } from '@raftseal/interface';
-import type { EnableRaftEntry, KeyLifecycleEntry, NewKey } from './entry.ts';
+import type { EnableRaftEntry, KeyLifecycleEntry, NewKey, RewrappedKey } from './entry.ts';
 
 /** Longest node id and KEK URI, in UTF-16 units. */
 export const TEXT_LENGTH_MAX = 2048;
 /** Longest wrapped DEK. */
 export const WRAP_BYTES_MAX = 16_384;
 export const WRAPS_MAX = 16;
+/** Keys of one rewrap: an entry has room for more, and a cluster has fewer. */
+export const REWRAPPED_KEYS_MAX = 4096;
+export const BACKUP_KEYS_MAX = 4096;
+/** Longest backup id, in UTF-16 units. */
+export const BACKUP_ID_LENGTH_MAX = 128;
 /** Bytes of what tells two claims of one epoch apart. */
 export const CLAIM_ID_BYTES = 16;
 export const BOOTSTRAP_WRITERS_MAX = 8192;
@@ -49,6 +55,16 @@ export function entryProblem(entry: KeyLifecycleEntry): string | undefined {
       return dekIdProblem(entry.dekId);
     case 'enable-raft':
       return dekIdProblem(entry.dekId) ?? enableRaftProblem(entry);
+    case 'rewrap-deks':
+      return rewrapProblem(entry.keys);
+    case 'retire-dek':
+      return dekIdProblem(entry.dekId);
+    case 'enable-sealed-only':
+      return undefined;
+    case 'register-backup':
+      return backupIdProblem(entry.backupId) ?? backupProblem(entry);
+    case 'forget-backup':
+      return backupIdProblem(entry.backupId);
   }
 }
 
@@ -94,6 +110,44 @@ function wrapsProblem(dekId: number, wraps: readonly WrappedKey[]): string | und
   }
   const kekUris = new Set(wraps.map(({ kekUri }) => kekUri));
   return kekUris.size === wraps.length ? undefined : `DEK ${dekId} has two wraps under one KEK`;
+}
+
+function rewrapProblem(keys: readonly RewrappedKey[]): string | undefined {
+  if (keys.length === 0 || keys.length > REWRAPPED_KEYS_MAX) {
+    return `${keys.length} keys: 1 to ${REWRAPPED_KEYS_MAX} are allowed`;
+  }
+  for (const { dekId, wraps } of keys) {
+    const problem = dekIdProblem(dekId) ?? wrapsProblem(dekId, wraps);
+    if (problem !== undefined) return problem;
+  }
+  return ascendingProblem(keys.map(({ dekId }) => dekId));
+}
+
+function ascendingProblem(dekIds: readonly number[]): string | undefined {
+  const isAscending = dekIds.every((dekId, at) => at === 0 || (dekIds[at - 1] ?? 0) < dekId);
+  return isAscending ? undefined : 'the DEK ids do not ascend';
+}
+
+function backupIdProblem(backupId: string): string | undefined {
+  return (
+    textProblem('the backup id', backupId) ??
+    (backupId.length > BACKUP_ID_LENGTH_MAX
+      ? `the backup id has more than ${BACKUP_ID_LENGTH_MAX} characters`
+      : undefined)
+  );
+}
+
+/** Why a backup cannot be registered so, or undefined where it can. */
+export function backupProblem({ createdAtMs, dekIds }: RegisteredBackup): string | undefined {
+  if (!isInteger(createdAtMs, { min: 0, max: Number.MAX_SAFE_INTEGER })) {
+    return 'createdAtMs of a backup is no count of milliseconds';
+  }
+  if (dekIds.length > BACKUP_KEYS_MAX) return `a backup has more than ${BACKUP_KEYS_MAX} keys`;
+  for (const dekId of dekIds) {
+    const problem = dekIdProblem(dekId);
+    if (problem !== undefined) return problem;
+  }
+  return ascendingProblem(dekIds);
 }
 
 function bootstrapKeysProblem(keys: readonly NewKey[]): string | undefined {

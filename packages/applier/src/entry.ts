@@ -8,6 +8,11 @@
  * | rotate-dek | [1, 3, purpose byte, dekId, wraps, createdAtMs u64] |
  * | enable-storage | [1, 4, dekId] |
  * | enable-raft | [1, 5, dekId, controlIndex u64, nil or [[shardId, ...], ...]] |
+ * | rewrap-deks | [1, 6, [[dekId, wraps], ...]] |
+ * | retire-dek | [1, 7, dekId] |
+ * | enable-sealed-only | [1, 8] |
+ * | register-backup | [1, 9, backupId str, createdAtMs u64, [dekId, ...]] |
+ * | forget-backup | [1, 10, backupId str] |
  *
  * key = [purpose byte, dekId, wraps, createdAtMs u64]; wraps = [[kekUri str, bytes bin], ...]. The
  * first element is the version, the second the kind. What this release does not know is fatal, not
@@ -26,10 +31,20 @@ import {
   BOOTSTRAP_WRITERS_MAX,
   CLAIM_ID_BYTES,
   entryProblem,
+  REWRAPPED_KEYS_MAX,
   SHARDS_MAX,
   U32_MAX,
 } from './entry-rules.ts';
-import { keyFields, readDekId, readKey, readText, readWaves } from './key-fields.ts';
+import {
+  keyFields,
+  readBackup,
+  readDekId,
+  readKey,
+  readText,
+  readWaves,
+  readWraps,
+  wrapPairs,
+} from './key-fields.ts';
 import { PlainReader } from './plain-reader.ts';
 
 /** Largest encoded entry. */
@@ -102,12 +117,56 @@ export interface EnableRaftEntry {
   readonly waves?: readonly (readonly number[])[] | undefined;
 }
 
+/** Replaces the wraps of keys: under another KEK, under one more, or under one less. */
+export interface RewrapDeksEntry {
+  readonly kind: 'rewrap-deks';
+  /** Ascending by id. All wraps that a key has from here on, 1 to 16. */
+  readonly keys: readonly RewrappedKey[];
+}
+
+export interface RewrappedKey {
+  readonly dekId: number;
+  readonly wraps: readonly WrappedKey[];
+}
+
+/** Forgets a DEK that nothing needs any more. */
+export interface RetireDekEntry {
+  readonly kind: 'retire-dek';
+  readonly dekId: number;
+}
+
+/** From the next entry on, what is in the clear is refused wherever it is found; for good. */
+export interface EnableSealedOnlyEntry {
+  readonly kind: 'enable-sealed-only';
+}
+
+/** Keeps the keys of a backup from being retired. */
+export interface RegisterBackupEntry {
+  readonly kind: 'register-backup';
+  readonly backupId: string;
+  /** Milliseconds since the Unix epoch, by the leader's clock. */
+  readonly createdAtMs: number;
+  /** Ascending. */
+  readonly dekIds: readonly number[];
+}
+
+/** The backup is gone, or will not be restored any more. */
+export interface ForgetBackupEntry {
+  readonly kind: 'forget-backup';
+  readonly backupId: string;
+}
+
 export type KeyLifecycleEntry =
   | BootstrapEntry
   | RegisterEntry
   | RotateDekEntry
   | EnableStorageEntry
-  | EnableRaftEntry;
+  | EnableRaftEntry
+  | RewrapDeksEntry
+  | RetireDekEntry
+  | EnableSealedOnlyEntry
+  | RegisterBackupEntry
+  | ForgetBackupEntry;
 
 const kindByte: Readonly<Record<KeyLifecycleEntry['kind'], number>> = {
   bootstrap: 1,
@@ -115,6 +174,11 @@ const kindByte: Readonly<Record<KeyLifecycleEntry['kind'], number>> = {
   'rotate-dek': 3,
   'enable-storage': 4,
   'enable-raft': 5,
+  'rewrap-deks': 6,
+  'retire-dek': 7,
+  'enable-sealed-only': 8,
+  'register-backup': 9,
+  'forget-backup': 10,
 };
 
 const packr = new Packr({ useRecords: false });
@@ -158,6 +222,16 @@ function entryFields(entry: KeyLifecycleEntry): unknown[] {
       return [entry.dekId];
     case 'enable-raft':
       return [entry.dekId, entry.controlIndex, entry.waves ?? null];
+    case 'rewrap-deks':
+      return [entry.keys.map(({ dekId, wraps }) => [dekId, wrapPairs(wraps)])];
+    case 'retire-dek':
+      return [entry.dekId];
+    case 'enable-sealed-only':
+      return [];
+    case 'register-backup':
+      return [entry.backupId, BigInt(entry.createdAtMs), entry.dekIds];
+    case 'forget-backup':
+      return [entry.backupId];
   }
 }
 
@@ -244,6 +318,33 @@ const entryReaders: Readonly<Record<number, EntryReader>> = {
     if (reader.nil()) return { kind: 'enable-raft', dekId, controlIndex };
     return { kind: 'enable-raft', dekId, controlIndex, waves: readWaves(reader, SHARDS_MAX) };
   },
+  6: (reader, fields) => {
+    expectFields('rewrap-deks', fields, 1);
+    const keys = reader.list('keys', { min: 1, max: REWRAPPED_KEYS_MAX }, () => {
+      reader.tuple('key', 2);
+      const dekId = readDekId(reader);
+      return { dekId, wraps: readWraps(reader) };
+    });
+    return { kind: 'rewrap-deks', keys };
+  },
+  7: (reader, fields) => {
+    expectFields('retire-dek', fields, 1);
+    return { kind: 'retire-dek', dekId: readDekId(reader) };
+  },
+  8: (_reader, fields) => {
+    expectFields('enable-sealed-only', fields, 0);
+    return { kind: 'enable-sealed-only' };
+  },
+  9: (reader, fields) => {
+    expectFields('register-backup', fields, 3);
+    const backupId = readText(reader, 'backupId');
+    const { createdAtMs, dekIds } = readBackup(reader);
+    return { kind: 'register-backup', backupId, createdAtMs, dekIds };
+  },
+  10: (reader, fields) => {
+    expectFields('forget-backup', fields, 1);
+    return { kind: 'forget-backup', backupId: readText(reader, 'backupId') };
+  },
 };
 
 function expectFields(kind: string, found: number, expected: number): void {
@@ -266,7 +367,7 @@ function malformed(what: string, found: string): RaftsealError {
 function unknownEntry(version: number, kind: number): RaftsealError {
   return fatalError(
     'RAFTSEAL_APPLIER_ENTRY_VERSION',
-    `expected a key-lifecycle entry of version ${ENTRY_VERSION} and a kind from 1 to 5; found ` +
+    `expected a key-lifecycle entry of version ${ENTRY_VERSION} and a kind from 1 to 10; found ` +
       `version ${version}, kind ${kind}. Start the release that wrote the log, or a later one.`,
   );
 }

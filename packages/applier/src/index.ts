@@ -26,11 +26,17 @@ export {
   decodeEntry,
   ENTRY_BYTES_MAX,
   type EnableRaftEntry,
+  type EnableSealedOnlyEntry,
   type EnableStorageEntry,
   encodeEntry,
+  type ForgetBackupEntry,
   type KeyLifecycleEntry,
   type NewKey,
+  type RegisterBackupEntry,
   type RegisterEntry,
+  type RetireDekEntry,
+  type RewrapDeksEntry,
+  type RewrappedKey,
   type RotateDekEntry,
 } from './entry.ts';
 export { CLAIM_ID_BYTES } from './entry-rules.ts';

@@ -1,29 +1,61 @@
-/** Data keys as msgpack arrays, the same in entries and in the replicated key state. */
-import { type KeyPurpose, purposeByte } from '@raftseal/interface';
+/** Parts of entries as msgpack arrays, the same in entries and in the replicated key state. */
+import {
+  type KeyPurpose,
+  purposeByte,
+  type RegisteredBackup,
+  type WrappedKey,
+} from '@raftseal/interface';
 import type { NewKey } from './entry.ts';
-import { keyPurposes, TEXT_LENGTH_MAX, U32_MAX, WRAP_BYTES_MAX, WRAPS_MAX } from './entry-rules.ts';
+import {
+  BACKUP_KEYS_MAX,
+  keyPurposes,
+  TEXT_LENGTH_MAX,
+  U32_MAX,
+  WRAP_BYTES_MAX,
+  WRAPS_MAX,
+} from './entry-rules.ts';
 import type { PlainReader } from './plain-reader.ts';
 
 /** [purpose byte, dekId, [[kekUri, bytes], ...], createdAtMs u64] */
 export function keyFields({ purpose, dekId, wraps, createdAtMs }: NewKey): unknown[] {
-  const pairs = wraps.map(({ kekUri, bytes }) => [kekUri, Buffer.from(bytes)]);
-  return [purposeByte[purpose], dekId, pairs, BigInt(createdAtMs)];
+  return [purposeByte[purpose], dekId, wrapPairs(wraps), BigInt(createdAtMs)];
+}
+
+/** [[kekUri, bytes], ...] */
+export function wrapPairs(wraps: readonly WrappedKey[]): unknown[] {
+  return wraps.map(({ kekUri, bytes }) => [kekUri, Buffer.from(bytes)]);
 }
 
 /** Reads the four fields of {@link keyFields}, without the head of their array. */
 export function readKey(reader: PlainReader): NewKey {
-  const purposeOf = reader.integer('purpose', { min: 1, max: keyPurposes.length });
-  const purpose = keyPurposes.find(
-    (candidate) => purposeByte[candidate] === purposeOf,
-  ) as KeyPurpose;
+  const purpose = readPurpose(reader);
   const dekId = readDekId(reader);
-  const wraps = reader.list('wraps', { min: 1, max: WRAPS_MAX }, () => {
+  return { dekId, purpose, wraps: readWraps(reader), createdAtMs: readTime(reader) };
+}
+
+export function readPurpose(reader: PlainReader): KeyPurpose {
+  const byte = reader.integer('purpose', { min: 1, max: keyPurposes.length });
+  return keyPurposes.find((candidate) => purposeByte[candidate] === byte) as KeyPurpose;
+}
+
+/** Reads the list of {@link wrapPairs}. */
+export function readWraps(reader: PlainReader): WrappedKey[] {
+  return reader.list('wraps', { min: 1, max: WRAPS_MAX }, () => {
     reader.tuple('wrap', 2);
     const kekUri = readText(reader, 'kekUri');
     return { kekUri, bytes: reader.byteString('wrap', { min: 1, max: WRAP_BYTES_MAX }) };
   });
-  const createdAtMs = reader.integer('createdAtMs', { min: 0, max: Number.MAX_SAFE_INTEGER });
-  return { dekId, purpose, wraps, createdAtMs };
+}
+
+/** createdAtMs u64, [dekId, ...] */
+export function readBackup(reader: PlainReader): RegisteredBackup {
+  const createdAtMs = readTime(reader);
+  const bounds = { min: 0, max: BACKUP_KEYS_MAX };
+  return { createdAtMs, dekIds: reader.list('dekIds', bounds, () => readDekId(reader)) };
+}
+
+function readTime(reader: PlainReader): number {
+  return reader.integer('createdAtMs', { min: 0, max: Number.MAX_SAFE_INTEGER });
 }
 
 export function readDekId(reader: PlainReader): number {

@@ -36,6 +36,8 @@ import { transition } from './transition.ts';
 export interface KeyringPort {
   /** Adding a key that is there is a no-op. `dek` is copied: it is wiped after the call. */
   add(dekId: number, purpose: KeyPurpose, dek: Uint8Array): void;
+  /** Forgets a key, if it is there. */
+  delete(dekId: number): void;
 }
 
 export interface SidecarPort {
@@ -128,9 +130,13 @@ export class KeyLifecycle {
    */
   startupInstall(): Promise<void> {
     return this.#enqueue(async () => {
-      const { clusterId, keys } = this.#state;
+      const { clusterId, keys, retired } = this.#state;
       if (clusterId === undefined) return;
       const step = { state: this.#state };
+      // A crash may have left rows of a key that the sidecar does not have any more.
+      const gone = this.#parts.registry.rows().filter(({ dekId }) => retired.has(dekId));
+      const dekIds = [...new Set(gone.map(({ dekId }) => dekId))];
+      if (dekIds.length > 0) await this.#perform({ kind: 'unload-deks', dekIds }, step);
       await this.#perform({ kind: 'load-deks', clusterId, keys }, step);
       for (const install of installsOf(this.#state)) {
         await this.#perform({ kind: 'install', ...install }, step);
@@ -370,6 +376,10 @@ export class KeyLifecycle {
           this.#parts.installer({ shardId, cutoverIndex, dekId }),
         );
       }
+      case 'unload-deks':
+        return await failingWith('RAFTSEAL_APPLIER_REGISTRY_FAILED', () =>
+          this.#unloadDeks(effect.dekIds),
+        );
     }
   }
 
@@ -390,6 +400,15 @@ export class KeyLifecycle {
     } finally {
       for (const { dek } of unwrapped) dek.fill(0);
     }
+  }
+
+  async #unloadDeks(dekIds: readonly number[]): Promise<void> {
+    for (const dekId of dekIds) {
+      this.#parts.keyring.delete(dekId);
+      this.#loaded.delete(dekId);
+    }
+    this.#claims.forget(dekIds);
+    await this.#parts.registry.forget(dekIds);
   }
 
   #setMacKeys(indexDek: Uint8Array): void {

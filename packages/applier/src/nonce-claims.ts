@@ -121,6 +121,11 @@ export class NonceClaims {
     }
   }
 
+  /** Ends the claims under keys that are retired. */
+  forget(dekIds: readonly number[]): void {
+    for (const dekId of dekIds) this.#holds.delete(dekId);
+  }
+
   /** Ends every claim; none is given any more. */
   abandon(): void {
     this.#isAbandoned = true;

@@ -56,6 +56,7 @@ export async function precheck(parts: PrecheckParts, proposed: ProposedEntry): P
     transition(parts.state, { shardId, index, registry }, entry),
   );
   refuseStaleEpoch(entry, outcome);
+  refuseRetired(parts.state, entry);
   refuseWait(parts.state, proposed);
   checkWritable(parts.state, state);
   for (const effect of effects) {
@@ -77,6 +78,12 @@ function refuseRepetition(state: KeyState, entry: KeyLifecycleEntry): void {
       'expected a cluster without keys; found one that is bootstrapped. To change keys, rotate.',
     );
   }
+  if (entry.kind === 'register-backup' && state.backups.has(entry.backupId)) {
+    throw new RaftsealError(
+      'RAFTSEAL_APPLIER_BACKUP_CONFLICT',
+      `expected a backup id that no backup has had; found ${entry.backupId}. Draw another one.`,
+    );
+  }
   if (entry.kind === 'rotate-dek' && state.keys.has(entry.dekId)) {
     throw new RaftsealError(
       'RAFTSEAL_APPLIER_DEK_CONFLICT',
@@ -95,6 +102,16 @@ function refuseStaleEpoch(entry: KeyLifecycleEntry, outcome: Outcome): void {
     `expected ${nodeId} to register under DEK ${dekId} with an epoch that is not below its ` +
       `registered one; found ${epoch}. Claim another; if it is low again, the node's sidecar is an ` +
       'old copy: restore the whole data directory.',
+  );
+}
+
+/** In a log it changes nothing; asked for, it says that the asker is behind. */
+function refuseRetired({ retired }: KeyState, entry: KeyLifecycleEntry): void {
+  if (entry.kind !== 'register' || !retired.has(entry.dekId)) return;
+  throw new RaftsealError(
+    'RAFTSEAL_APPLIER_DEK_UNKNOWN',
+    `expected ${entry.nodeId} to register under a DEK of this cluster; found DEK ${entry.dekId}, ` +
+      'which is retired. Wait until the node has applied the control shard, and ask again.',
   );
 }
 
@@ -127,13 +144,23 @@ function checkWritable(before: KeyState, after: KeyState): void {
   const grows =
     after.keys.size > before.keys.size ||
     after.writers.size > before.writers.size ||
-    after.cutoverIntent !== before.cutoverIntent;
+    after.cutoverIntent !== before.cutoverIntent ||
+    after.backups.size > before.backups.size ||
+    wrapBytes(after) > wrapBytes(before);
   if (!grows || sidecarBytes(after) <= STATE_BYTES_MAX) return;
   throw new RaftsealError(
     'RAFTSEAL_APPLIER_STATE_TOO_LARGE',
     `expected a key state of at most ${STATE_BYTES_MAX} bytes after this request; found more. ` +
       'Retire keys that nothing needs.',
   );
+}
+
+function wrapBytes({ keys }: KeyState): number {
+  let byteLength = 0;
+  for (const { wraps } of keys.values()) {
+    for (const { kekUri, bytes } of wraps) byteLength += kekUri.length + bytes.length;
+  }
+  return byteLength;
 }
 
 function sidecarBytes(state: KeyState): number {

@@ -8,10 +8,16 @@
  * snapshot. It gives nobody an epoch: the process that claimed it sees the higher one in the row and
  * has to claim above. Leaders refuse it before they propose.
  */
-import { fatalError, type KeyRecord, type KeyState } from '@raftseal/interface';
+import { fatalError, type KeyState, type WriterRow } from '@raftseal/interface';
 import type { Change, TransitionContext } from './effect.ts';
 import type { RegisterEntry } from './entry.ts';
-import { nextWriterId, registerEpoch, WRITER_ID_MAX, writerIdOf } from './writer-registry.ts';
+import {
+  firstRows,
+  nextWriterId,
+  registerEpoch,
+  WRITER_ID_MAX,
+  writerIdOf,
+} from './writer-registry.ts';
 
 export function register(
   state: KeyState,
@@ -19,7 +25,8 @@ export function register(
   entry: RegisterEntry,
 ): Change {
   const { nodeId, dekId, epoch } = entry;
-  const key = registrableKey(state, entry);
+  if (state.retired.has(dekId)) return { outcome: { kind: 'no-op', reason: 'already-retired' } };
+  checkRegistrable(state, entry);
   const knownId = writerIdOf(state.writers, nodeId);
   const writerId = knownId ?? nextWriterId(state.writers);
   if (writerId === undefined) {
@@ -30,9 +37,11 @@ export function register(
   }
   const change = registerEpoch(registry, { dekId, writerId, epoch });
   const lastEpoch = change.kind === 'lower' ? change.lastEpoch : epoch;
+  const lasting = knownId === undefined ? lastingRows(state, registry, { dekId, writerId }) : [];
+  const own = [{ dekId, lastEpoch }, ...lasting];
   const fields = {
     writers: knownId === undefined ? new Map(state.writers).set(writerId, nodeId) : state.writers,
-    keys: nodeId === state.nodeId ? raiseEpoch(state.keys, { dekId, key, lastEpoch }) : state.keys,
+    keys: nodeId === state.nodeId ? own.reduce(raiseEpoch, state.keys) : state.keys,
   };
   if (change.kind === 'lower') {
     return { outcome: { kind: 'no-op', reason: 'stale-epoch' }, fields };
@@ -43,11 +52,26 @@ export function register(
   return {
     outcome: { kind: 'applied' },
     fields,
-    rows: change.kind === 'same' ? [] : [change.row],
+    rows: [...(change.kind === 'same' ? [] : [change.row]), ...lasting],
   };
 }
 
-function registrableKey(state: KeyState, { dekId, nodeId }: RegisterEntry): KeyRecord {
+/**
+ * Rows of a new writer under the active keys, whichever key it registers under: the registry has a
+ * row of every writer, and keys that are not active are retired some day. Nobody has claimed the
+ * epoch of these rows, so nobody seals under it.
+ */
+function lastingRows(
+  { activeDekId }: KeyState,
+  registry: TransitionContext['registry'],
+  { dekId, writerId }: { readonly dekId: number; readonly writerId: number },
+): WriterRow[] {
+  return [activeDekId.storage, activeDekId.raft]
+    .filter((active) => active !== dekId)
+    .flatMap((active) => firstRows(registry, { dekId: active, writerIds: [writerId] }));
+}
+
+function checkRegistrable(state: KeyState, { dekId, nodeId }: RegisterEntry): void {
   const key = state.keys.get(dekId);
   if (key === undefined) {
     throw fatalError(
@@ -61,7 +85,6 @@ function registrableKey(state: KeyState, { dekId, nodeId }: RegisterEntry): KeyR
       `expected ${nodeId} to register under a storage or raft DEK; DEK ${dekId} is for indexes.`,
     );
   }
-  return key;
 }
 
 /**
@@ -70,8 +93,9 @@ function registrableKey(state: KeyState, { dekId, nodeId }: RegisterEntry): KeyR
  */
 function raiseEpoch(
   keys: KeyState['keys'],
-  own: { dekId: number; key: KeyRecord; lastEpoch: number },
+  { dekId, lastEpoch }: Pick<WriterRow, 'dekId' | 'lastEpoch'>,
 ): KeyState['keys'] {
-  if (own.key.nonceEpoch >= own.lastEpoch) return keys;
-  return new Map(keys).set(own.dekId, { ...own.key, nonceEpoch: own.lastEpoch });
+  const key = keys.get(dekId);
+  if (key === undefined || key.nonceEpoch >= lastEpoch) return keys;
+  return new Map(keys).set(dekId, { ...key, nonceEpoch: lastEpoch });
 }

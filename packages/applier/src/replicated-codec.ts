@@ -14,6 +14,9 @@
  * | 7 | keys | [[purpose byte, dekId, [[kekUri, bin], ...], createdAtMs u64], ...] |
  * | 8 | writers | [[writerId, nodeId], ...] |
  * | 9 | rows | [[dekId, writerId, firstEpoch, lastEpoch], ...] |
+ * | 10 | retired | [[dekId, purpose byte, controlIndex u64], ...] |
+ * | 11 | sealedOnlyIndex | nil or u64 |
+ * | 12 | backups | [[backupId str, createdAtMs u64, [dekId, ...]], ...] |
  *
  * Lists ascend by their ids, so that equal states give equal bytes. The MAC key derives
  * (HKDF-SHA-256, RFC 5869) from the index DEK, as the one of a sidecar does, under a label of its
@@ -26,13 +29,23 @@ import {
   CLUSTER_ID_BYTES,
   DEK_BYTES,
   NONCE_EPOCH_MAX,
+  purposeByte,
   RaftsealError,
+  type RegisteredBackup,
   type WriterRow,
 } from '@raftseal/interface';
 import { Packr } from 'msgpackr';
 import type { UnwrapDek } from './dek-unwrap.ts';
 import { SHARDS_MAX, U32_MAX } from './entry-rules.ts';
-import { keyFields, readDekId, readKey, readText, readWaves } from './key-fields.ts';
+import {
+  keyFields,
+  readBackup,
+  readDekId,
+  readKey,
+  readPurpose,
+  readText,
+  readWaves,
+} from './key-fields.ts';
 import { PlainReader } from './plain-reader.ts';
 import {
   type ReplicatedKeyRecord,
@@ -107,6 +120,15 @@ function fieldsOf(replicated: ReplicatedKeyState): unknown[] {
         firstEpoch,
         lastEpoch,
       ]),
+    ascending(replicated.retired).map(([dekId, { purpose, controlIndex }]) => [
+      dekId,
+      purposeByte[purpose],
+      controlIndex,
+    ]),
+    replicated.sealedOnlyIndex ?? null,
+    [...replicated.backups]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([backupId, { createdAtMs, dekIds }]) => [backupId, BigInt(createdAtMs), dekIds]),
   ];
 }
 
@@ -173,7 +195,7 @@ export async function openReplicatedKeyState(
 }
 
 function readState(reader: PlainReader): ReplicatedKeyState {
-  reader.tuple('the whole', 10);
+  reader.tuple('the whole', 13);
   reader.integer('version', { min: VERSION, max: VERSION });
   const bounds = { min: CLUSTER_ID_BYTES, max: CLUSTER_ID_BYTES };
   const state = {
@@ -190,6 +212,13 @@ function readState(reader: PlainReader): ReplicatedKeyState {
       return [writerId, readText(reader, 'nodeId')];
     }),
     rows: readRows(reader),
+    retired: ascendingMap(reader, 'retired', () => {
+      reader.tuple('retired', 3);
+      const dekId = readDekId(reader);
+      return [dekId, { purpose: readPurpose(reader), controlIndex: reader.u64('retired') }];
+    }),
+    sealedOnlyIndex: reader.nil() ? undefined : reader.u64('sealedOnlyIndex'),
+    backups: readBackups(reader),
   };
   reader.end();
   return state;
@@ -237,6 +266,19 @@ function readRows(reader: PlainReader): WriterRow[] {
     const firstEpoch = reader.integer('firstEpoch', epochs);
     return { dekId, writerId, firstEpoch, lastEpoch: reader.integer('lastEpoch', epochs) };
   });
+}
+
+function readBackups(reader: PlainReader): Map<string, RegisteredBackup> {
+  const backups = new Map<string, RegisteredBackup>();
+  let last = '';
+  reader.list('backups', { min: 0, max: ELEMENTS_MAX }, () => {
+    reader.tuple('backup', 3);
+    const backupId = readText(reader, 'backupId');
+    if (backupId <= last) throw invalid('backups', 'an id that does not ascend');
+    last = backupId;
+    backups.set(backupId, readBackup(reader));
+  });
+  return backups;
 }
 
 /** A list that stands for a map: it ascends by the ids, so that none is there twice. */

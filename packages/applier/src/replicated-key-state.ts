@@ -58,11 +58,18 @@ export function replicatedKeyStateProblem(replicated: ReplicatedKeyState): strin
 
 /** Every switch is an entry that was applied, and the request is the control shard's own marker. */
 function indexesProblem(replicated: ReplicatedKeyState): string | undefined {
-  const { appliedIndex, cutoverIndex, cutoverIntent, storageIndex } = replicated;
+  const { appliedIndex, cutoverIndex, cutoverIntent, storageIndex, sealedOnlyIndex } = replicated;
   const controlApplied = appliedIndex.get(CONTROL_SHARD) ?? 0n;
   if (controlApplied === 0n) return 'no entry of the control shard is applied';
   if (storageIndex !== undefined && storageIndex > controlApplied) {
     return 'storageIndex is above the applied index of the control shard';
+  }
+  if (sealedOnlyIndex !== undefined && sealedOnlyIndex > controlApplied) {
+    return 'sealedOnlyIndex is above the applied index of the control shard';
+  }
+  for (const [dekId, { controlIndex }] of replicated.retired) {
+    if (controlIndex <= controlApplied) continue;
+    return `DEK ${dekId} was retired above the applied index of the control shard`;
   }
   for (const [shardId, index] of cutoverIndex) {
     if (index > (appliedIndex.get(shardId) ?? 0n)) {

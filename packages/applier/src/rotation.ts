@@ -29,6 +29,12 @@ export function rotateDek(
         'Start a release that can rename rows, if one proposed this.',
     );
   }
+  if (state.retired.has(dekId)) {
+    throw fatalError(
+      'RAFTSEAL_APPLIER_DEK_CONFLICT',
+      `expected a new DEK id for the ${purpose} key; found ${dekId}, which a retired key had.`,
+    );
+  }
   const existing = state.keys.get(dekId);
   if (existing !== undefined) {
     // A repetition never makes an older key active again.

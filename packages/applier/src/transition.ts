@@ -9,12 +9,15 @@
  * older key back or lower an epoch. An entry that cannot be is fatal, and nothing is changed.
  */
 import { CONTROL_SHARD, fatalError, type KeyState } from '@raftseal/interface';
+import { forgetBackup, registerBackup } from './backups.ts';
 import { bootstrap } from './bootstrap.ts';
 import { installsOf, record, type Transition, type TransitionContext } from './effect.ts';
-import { enableRaft, enableStorage } from './enablement.ts';
+import { enableRaft, enableSealedOnly, enableStorage } from './enablement.ts';
 import type { KeyLifecycleEntry } from './entry.ts';
 import { entryProblem, U64_MAX } from './entry-rules.ts';
 import { register } from './registration.ts';
+import { retireDek } from './retirement.ts';
+import { rewrapDeks } from './rewrap.ts';
 import { rotateDek } from './rotation.ts';
 
 /** The state of a node before any entry. */
@@ -27,9 +30,12 @@ export function initialKeyState(nodeId: string): KeyState {
     cutoverIndex: new Map(),
     cutoverIntent: undefined,
     storageIndex: undefined,
+    sealedOnlyIndex: undefined,
     activeDekId: { storage: 0, raft: 0, index: 0 },
     keys: new Map(),
+    retired: new Map(),
     writers: new Map(),
+    backups: new Map(),
   };
 }
 
@@ -65,6 +71,16 @@ export function transition(
       return record(state, context, enableStorage(state, context, entry));
     case 'enable-raft':
       return record(state, context, enableRaft(state, context, entry));
+    case 'rewrap-deks':
+      return record(state, context, rewrapDeks(state, entry));
+    case 'retire-dek':
+      return record(state, context, retireDek(state, context, entry));
+    case 'enable-sealed-only':
+      return record(state, context, enableSealedOnly(state, context));
+    case 'register-backup':
+      return record(state, context, registerBackup(state, entry));
+    case 'forget-backup':
+      return record(state, context, forgetBackup(state, entry));
   }
 }
 

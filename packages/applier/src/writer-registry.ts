@@ -87,6 +87,10 @@ export class MemoryWriterRegistry implements WriterRegistry {
     for (const row of rows) this.#set(row);
   }
 
+  async forget(dekIds: readonly number[]): Promise<void> {
+    for (const [id, { dekId }] of this.#rows) if (dekIds.includes(dekId)) this.#rows.delete(id);
+  }
+
   #set(row: WriterRow): void {
     this.#rows.set(rowId(row), { ...row });
   }

@@ -1,4 +1,4 @@
-import type { KeyState, WriterRow } from '@raftseal/interface';
+import type { KeyRecord, KeyState, WriterRow } from '@raftseal/interface';
 import fc from 'fast-check';
 import { beforeAll, describe, expect, it } from 'vitest';
 import {
@@ -11,12 +11,14 @@ import {
 import { type KeyPool, keyPool } from './commands.ts';
 import { interleave, type Logs, logs, Replica } from './replica.ts';
 import {
+  backup,
   bootstrapEntry,
   bootstrapped,
   clusterId,
   cutoverRequest,
   Disk,
   describeRow,
+  enableSealedOnly,
   enableStorage,
   foreignKey,
   kek,
@@ -25,6 +27,7 @@ import {
   Process,
   registration,
   registrationOf,
+  retirement,
   rotation,
   sharedState,
 } from './world.ts';
@@ -99,6 +102,34 @@ describe('adopting the key state of another node', () => {
     }
     expect(joiner.state.nodeId).toBe('d');
     expect(joiner.state.generation).toBe(1n);
+  });
+
+  it('forgets the keys that were retired meanwhile, last of all', async () => {
+    const disk = new Disk();
+    const process = await live(await Process.start(disk), life);
+    process.performed.length = 0;
+    const later: Placed[] = [
+      [0, 8n, retirement(1)],
+      [0, 9n, enableSealedOnly],
+      [0, 10n, backup('monday', 4, 5)],
+    ];
+    const other = await peer([...life, ...later]);
+    await process.lifecycle.adopt(await given(other));
+    expect(process.performed.slice(0, 2)).toEqual(['sidecar', 'install shard 0 above 5 with 5']);
+    expect(process.performed.at(-1)).toBe('unload 1');
+    for (const each of [process, await Process.start(disk)]) {
+      expect(sharedState(each.state)).toEqual(sharedState(other.state));
+      expect(each.keyring.ids()).toEqual([2, 3, 4, 5]);
+      expect(rowsOf(each)).toEqual(rowsOf(other));
+    }
+  });
+
+  it('brings no retired key back from a node that is behind', async () => {
+    const process = await peer([...life, [0, 8n, retirement(1)]], 'a');
+    const before = process.state;
+    await process.lifecycle.adopt(await given(await peer()));
+    expect(process.state).toBe(before);
+    expect(process.keyring.ids()).toEqual([2, 3, 4, 5]);
   });
 
   it('tells the listeners, once it is durable', async () => {
@@ -270,13 +301,6 @@ describe('a state that is not of the same logs', () => {
     ['values sealed from elsewhere', () => ({ storageIndex: 2n })],
     ['values not sealed', () => ({ storageIndex: undefined })],
     [
-      'another wrap of a key',
-      async ({ keys }) => {
-        const { dekId, ...key } = await foreignKey(4, 'storage');
-        return { keys: new Map(keys).set(dekId, key) };
-      },
-    ],
-    [
       'another time of a key',
       ({ keys }) => ({
         keys: new Map([...keys].map(([dekId, key]) => [dekId, { ...key, createdAtMs: 5 }])),
@@ -344,6 +368,43 @@ describe('a state that is not of the same logs', () => {
     const other = await given(await peer());
     const changed = { ...other, activeDekId: { ...other.activeDekId, raft: 2 } };
     await expect(process.lifecycle.adopt(changed)).rejects.toEqual(CONFLICT);
+  });
+
+  it('with other wraps of a key is refused at the same index; above, they are taken over', async () => {
+    const process = await peer(life, 'a');
+    const other = await given(await peer());
+    const { dekId, ...key } = await foreignKey(4, 'storage');
+    const changed = { ...other, keys: new Map(other.keys).set(dekId, key) };
+    await expect(process.lifecycle.adopt(changed)).rejects.toEqual(CONFLICT);
+    await process.lifecycle.adopt({
+      ...changed,
+      appliedIndex: new Map(other.appliedIndex).set(0, 8n),
+    });
+    expect(process.state.keys.get(4)?.wraps).toEqual(key.wraps);
+    await expect(process.lifecycle.adopt(other)).resolves.toBeUndefined();
+    expect(process.state.keys.get(4)?.wraps).toEqual(key.wraps);
+  });
+
+  it('with other backups, or a retirement that this node must have seen, is refused', async () => {
+    const more: Placed[] = [
+      [0, 8n, retirement(1)],
+      [0, 9n, backup('monday', 2)],
+    ];
+    const process = await peer([...life, ...more], 'a');
+    const other = await given(await peer([...life, ...more]));
+    const retired = (controlIndex: bigint) =>
+      new Map([[1, { purpose: 'storage' as const, controlIndex }]]);
+    const key = process.state.keys.get(5);
+    for (const changed of [
+      { ...other, backups: new Map() },
+      { ...other, retired: retired(7n) },
+      { ...other, retired: new Map(), keys: new Map(other.keys).set(1, key as KeyRecord) },
+    ]) {
+      await expect(process.lifecycle.adopt(changed)).rejects.toEqual(CONFLICT);
+    }
+    const appliedIndex = new Map(other.appliedIndex).set(0, 12n);
+    const early = { ...other, retired: retired(2n), appliedIndex };
+    await expect((await peer(life, 'c')).lifecycle.adopt(early)).rejects.toEqual(CONFLICT);
   });
 
   it('with one more key or writer at the same index is refused', async () => {

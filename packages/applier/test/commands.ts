@@ -3,13 +3,18 @@ import type { KeyPurpose } from '@raftseal/interface';
 import fc from 'fast-check';
 import type { BootstrapEntry, KeyLifecycleEntry, NewKey } from '../src/index.ts';
 import {
+  backup,
   bootstrapEntry,
   cutoverRequest,
+  enableSealedOnly,
   enableStorage,
   foreignKey,
+  forgetting,
   marker,
   newKey,
   registration,
+  retirement,
+  rewrap,
 } from './world.ts';
 
 /** An entry and the shard it goes to; `gap` is how far its index is from the one before. */
@@ -28,6 +33,7 @@ export interface KeyPool {
   readonly bootstraps: readonly BootstrapEntry[];
   readonly keys: readonly NewKey[];
   readonly foreign: readonly NewKey[];
+  readonly rewraps: readonly KeyLifecycleEntry[];
 }
 
 export async function keyPool(): Promise<KeyPool> {
@@ -41,11 +47,18 @@ export async function keyPool(): Promise<KeyPool> {
   }
   const first = await bootstrapEntry();
   const later = await bootstrapEntry({ writers: ['b', 'a'] });
-  return { bootstraps: [first, first, first, later], keys, foreign };
+  const rewraps = [
+    await rewrap(...first.keys),
+    await rewrap(await newKey(1, 'storage')),
+    await rewrap(await newKey(2, 'raft'), await newKey(4, 'raft')),
+    await rewrap(await newKey(8, 'raft')),
+  ];
+  return { bootstraps: [first, first, first, later], keys, foreign, rewraps };
 }
 
 export function commands(pool: KeyPool, { foreign }: { foreign: boolean }): fc.Arbitrary<Command> {
   const dekId = fc.integer({ min: 1, max: 8 });
+  const backupId = fc.constantFrom('monday', 'tuesday');
   const gap = fc.bigInt({ min: 1n, max: 3n });
   const keys = foreign ? [...pool.keys, ...pool.foreign] : pool.keys;
   const controlEntries: fc.Arbitrary<KeyLifecycleEntry> = fc.oneof(
@@ -60,8 +73,18 @@ export function commands(pool: KeyPool, { foreign }: { foreign: boolean }): fc.A
       weight: 5,
       arbitrary: fc.constantFrom(...keys).map((key) => ({ kind: 'rotate-dek' as const, ...key })),
     },
-    { weight: 2, arbitrary: dekId.map(enableStorage) },
-    { weight: 3, arbitrary: dekId.map((id) => cutoverRequest(id, ...otherShards)) },
+    { weight: 4, arbitrary: dekId.map(enableStorage) },
+    { weight: 3, arbitrary: fc.constantFrom(...pool.rewraps) },
+    { weight: 6, arbitrary: dekId.map(retirement) },
+    { weight: 5, arbitrary: fc.constant(enableSealedOnly) },
+    {
+      weight: 2,
+      arbitrary: fc
+        .tuple(backupId, fc.uniqueArray(dekId, { maxLength: 2 }))
+        .map(([id, dekIds]) => backup(id, ...dekIds.toSorted((a, b) => a - b))),
+    },
+    { weight: 2, arbitrary: backupId.map(forgetting) },
+    { weight: 5, arbitrary: dekId.map((id) => cutoverRequest(id, ...otherShards)) },
   );
   const control = fc.record({ shardId: fc.constant(0), gap, entry: controlEntries });
   const markers = fc

@@ -5,18 +5,23 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { KeyLifecycleEntry } from '../src/index.ts';
 import {
+  backup,
   bootstrapEntry,
   type CrashPoint,
   crashPoints,
   cutoverRequest,
   Disk,
   describeRow,
+  enableSealedOnly,
   enableStorage,
   FileDisk,
   localState,
   marker,
+  newKey,
   Process,
   registration,
+  retirement,
+  rewrap,
   rotation,
 } from './world.ts';
 
@@ -35,6 +40,11 @@ beforeAll(async () => {
     [7, 30n, marker(2, 8n)],
     [0, 9n, await rotation(5, 'raft')],
     [0, 11n, cutoverRequest(2, 7)],
+    [0, 12n, await rewrap(await newKey(4, 'storage'), await newKey(5, 'raft'))],
+    [0, 13n, retirement(1)],
+    [0, 14n, retirement(2)],
+    [0, 15n, backup('monday', 3, 4, 5)],
+    [0, 16n, enableSealedOnly],
   ];
 });
 

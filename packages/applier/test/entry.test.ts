@@ -57,6 +57,8 @@ const controlIndex = fc.oneof(
   fc.constantFrom(1n, 0x7fff_ffff_ffff_ffffn, 0x8000_0000_0000_0000n, 0xffff_ffff_ffff_ffffn),
 );
 
+const ascending = (ids: readonly number[]): number[] => ids.toSorted((a, b) => a - b);
+
 const entries: fc.Arbitrary<KeyLifecycleEntry> = fc.oneof(
   fc.uniqueArray(u32, { minLength: 3, maxLength: 3 }).chain(([a = 1, b = 2, c = 3]) =>
     fc.record({
@@ -91,6 +93,21 @@ const entries: fc.Arbitrary<KeyLifecycleEntry> = fc.oneof(
     controlIndex: fc.constant(0n),
     waves: fc.uniqueArray(u32, { maxLength: 20 }).map((ids) => ids.map((id) => [id])),
   }),
+  fc
+    .uniqueArray(u32, { minLength: 1, maxLength: 5 })
+    .chain((ids) =>
+      fc.tuple(...ascending(ids).map((dekId) => wraps.map((w) => ({ dekId, wraps: w })))),
+    )
+    .map((keys) => ({ kind: 'rewrap-deks' as const, keys })),
+  u32.map((dekId) => ({ kind: 'retire-dek' as const, dekId })),
+  fc.constant({ kind: 'enable-sealed-only' as const }),
+  fc.record({
+    kind: fc.constant('register-backup' as const),
+    backupId: text,
+    createdAtMs,
+    dekIds: fc.uniqueArray(u32, { maxLength: 9 }).map(ascending),
+  }),
+  text.map((backupId) => ({ kind: 'forget-backup' as const, backupId })),
 );
 
 describe('a key-lifecycle entry', () => {
@@ -141,7 +158,7 @@ describe('a key-lifecycle entry', () => {
   it('FW-17: of an unknown version or kind is refused, never skipped', () => {
     expect(refusal(pack([2, 4, 7]))).toBe('RAFTSEAL_APPLIER_ENTRY_VERSION');
     expect(refusal(pack([1, 0, 7]))).toBe('RAFTSEAL_APPLIER_ENTRY_VERSION');
-    for (const reserved of [6, 7, 8, 255]) {
+    for (const reserved of [11, 12, 13, 255]) {
       expect(refusal(pack([1, reserved, 7]))).toBe('RAFTSEAL_APPLIER_ENTRY_VERSION');
     }
   });
@@ -263,6 +280,13 @@ describe('a key-lifecycle entry', () => {
       { kind: 'register', nodeId: 'a'.repeat(2049), dekId: 1, epoch: 1 },
       { kind: 'register', nodeId: 'a', dekId: 1.5, epoch: 1 },
       { kind: 'register', nodeId: 'a', dekId: 1, epoch: 1, claimId: new Uint8Array(15) },
+      { kind: 'rewrap-deks', keys: [] },
+      { kind: 'rewrap-deks', keys: [{ dekId: 1, wraps: [] }] },
+      { kind: 'retire-dek', dekId: 2 ** 32 },
+      { kind: 'register-backup', backupId: '', createdAtMs: 1, dekIds: [] },
+      { kind: 'register-backup', backupId: 'b', createdAtMs: 1.5, dekIds: [] },
+      { kind: 'register-backup', backupId: 'b', createdAtMs: 1, dekIds: [2, 1] },
+      { kind: 'forget-backup', backupId: 'b'.repeat(129) },
     ] as const) {
       expect(() => encodeEntry(entry)).toThrow(
         expect.objectContaining({ code: MALFORMED, fatal: false }),
@@ -271,12 +295,18 @@ describe('a key-lifecycle entry', () => {
   });
 
   it('HAZARD FW-16: of every kind is both decoded and applied', async () => {
+    const kek = Uint8Array.of(1);
     const all: KeyLifecycleEntry[] = [
       await bootstrapEntry(),
       { kind: 'register', nodeId: 'a', dekId: 1, epoch: 2 },
       { kind: 'rotate-dek', ...(await bootstrapEntry()).keys[0], dekId: 9 } as KeyLifecycleEntry,
       { kind: 'enable-storage', dekId: 9 },
       { kind: 'enable-raft', dekId: 2, controlIndex: 0n, waves: [] },
+      { kind: 'rewrap-deks', keys: [{ dekId: 1, wraps: [{ kekUri: 'k', bytes: kek }] }] },
+      { kind: 'register-backup', backupId: 'b', createdAtMs: 1, dekIds: [1] },
+      { kind: 'forget-backup', backupId: 'b' },
+      { kind: 'retire-dek', dekId: 1 },
+      { kind: 'enable-sealed-only' },
     ];
     const registry = new MemoryWriterRegistry();
     let state = emptyState();

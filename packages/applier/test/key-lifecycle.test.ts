@@ -359,7 +359,7 @@ describe('the start of a process', () => {
       nodeId: 'a',
       state,
       unwrapDek: () => Promise.reject(new Error('not called')),
-      keyring: { add: () => undefined },
+      keyring: { add: () => undefined, delete: () => undefined },
       registry: new MemoryWriterRegistry(),
       sidecar: { write: async () => undefined },
       installer: () => undefined,

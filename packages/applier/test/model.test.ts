@@ -21,6 +21,13 @@ function expectLikeModel(replica: Replica, model: ReferenceModel): void {
   expect(state.appliedIndex).toEqual(model.applied);
   expect(state.cutoverIndex).toEqual(model.cutover);
   expect(state.storageIndex).toBe(model.storageAt);
+  expect(state.sealedOnlyIndex).toBe(model.sealedOnlyAt);
+  expect([...state.retired].map(([dekId, { purpose }]) => [dekId, purpose])).toEqual([
+    ...model.retired,
+  ]);
+  expect([...state.backups].map(([id, { dekIds }]) => [id, dekIds.join()])).toEqual([
+    ...model.backups,
+  ]);
   expect(state.cutoverIntent?.controlIndex).toBe(model.requestAt);
   const epochs = replica.registry
     .rows()
@@ -49,15 +56,30 @@ describe('random lives of a cluster', () => {
 
   it('reach every answer of the model', () => {
     const seen = new Map<string, number>();
-    for (const life of fc.sample(lives(pool, { foreign: true, maxLength: 40 }), 300)) {
+    const all = lives(pool, { foreign: true, maxLength: 40 });
+    for (const life of fc.sample(all, { numRuns: 3000, seed: 1 })) {
       const model = new ReferenceModel();
       for (const { shardId, index, command } of placed(life)) {
         const answer = `${command.entry.kind} ${model.apply(shardId, index, command.entry)}`;
         seen.set(answer, (seen.get(answer) ?? 0) + 1);
       }
     }
-    for (const kind of ['bootstrap', 'register', 'rotate-dek', 'enable-storage', 'enable-raft']) {
+    const kinds = [
+      'bootstrap',
+      'register',
+      'rotate-dek',
+      'enable-storage',
+      'enable-raft',
+      'rewrap-deks',
+      'retire-dek',
+      'enable-sealed-only',
+      'register-backup',
+      'forget-backup',
+    ];
+    for (const kind of kinds) {
       for (const answer of ['applied', 'no-op', 'fatal']) {
+        // A backup that is not there is forgotten.
+        if (kind === 'forget-backup' && answer === 'fatal') continue;
         expect(seen.get(`${kind} ${answer}`) ?? 0, `${kind} ${answer}`).toBeGreaterThan(5);
       }
     }
@@ -174,7 +196,7 @@ describe('invariant 11: what precheck lets through', () => {
               () => 'let through',
               (error: RaftsealError) => (error.fatal ? 'fatal' : error.code),
             );
-            const repetition = /ALREADY_BOOTSTRAPPED|DEK_CONFLICT/.test(refusal);
+            const repetition = /ALREADY_BOOTSTRAPPED|DEK_CONFLICT|BACKUP_CONFLICT/.test(refusal);
             if (refusal !== halt && !repetition)
               disagreements.push(`${entry.kind}: ${halt}, ${refusal}`);
           }

@@ -20,6 +20,11 @@ export class ReferenceModel {
   readonly cutover = new Map<number, bigint>();
   storageAt: bigint | undefined;
   requestAt: bigint | undefined;
+  sealedOnlyAt: bigint | undefined;
+  /** By DEK id: the purpose. */
+  readonly retired = new Map<number, string>();
+  /** By id: content. */
+  readonly backups = new Map<string, string>();
 
   apply(shardId: number, index: bigint, entry: KeyLifecycleEntry): Answer {
     const isMarker = entry.kind === 'enable-raft' && entry.controlIndex > 0n;
@@ -34,8 +39,10 @@ export class ReferenceModel {
   #decide(shardId: number, index: bigint, entry: KeyLifecycleEntry): Answer {
     switch (entry.kind) {
       case 'bootstrap': {
-        if (this.bootstrapped)
-          return entry.writers.join() === this.first.writers ? 'no-op' : 'fatal';
+        if (this.bootstrapped) {
+          const isSame = entry.keys.every((key) => this.keys.get(key.dekId) === content(key));
+          return isSame && entry.writers.join() === this.first.writers ? 'no-op' : 'fatal';
+        }
         this.bootstrapped = true;
         this.first.writers = entry.writers.join();
         this.writers.push(...entry.writers);
@@ -43,17 +50,23 @@ export class ReferenceModel {
         return 'applied';
       }
       case 'register': {
+        if (this.retired.has(entry.dekId)) return 'no-op';
         const key = this.keys.get(entry.dekId);
         if (key === undefined || key.startsWith('index')) return 'fatal';
         const row = `${entry.dekId}/${entry.nodeId}`;
         const last = this.epochs.get(row);
         if (last !== undefined && entry.epoch <= last) return 'no-op';
-        if (!this.writers.includes(entry.nodeId)) this.writers.push(entry.nodeId);
+        if (!this.writers.includes(entry.nodeId)) {
+          this.writers.push(entry.nodeId);
+          for (const purpose of ['storage', 'raft'] as const) {
+            this.epochs.set(`${this.active[purpose]}/${entry.nodeId}`, 1);
+          }
+        }
         this.epochs.set(row, entry.epoch);
         return 'applied';
       }
       case 'rotate-dek': {
-        if (entry.purpose === 'index') return 'fatal';
+        if (entry.purpose === 'index' || this.retired.has(entry.dekId)) return 'fatal';
         const known = this.keys.get(entry.dekId);
         if (known !== undefined) return known === content(entry) ? 'no-op' : 'fatal';
         this.#add(entry);
@@ -75,11 +88,53 @@ export class ReferenceModel {
           if (from === undefined || entry.controlIndex < from || entry.controlIndex > to) {
             return 'fatal';
           }
-          if (!this.keys.get(entry.dekId)?.startsWith('raft')) return 'fatal';
+          const named = this.keys.get(entry.dekId) ?? this.retired.get(entry.dekId);
+          if (!named?.startsWith('raft')) return 'fatal';
         }
         this.cutover.set(shardId, index);
         return 'applied';
       }
+      case 'rewrap-deks': {
+        const known = (dekId: number): boolean => this.keys.has(dekId) || this.retired.has(dekId);
+        if (!entry.keys.every(({ dekId }) => known(dekId))) return 'fatal';
+        let answer: Answer = 'no-op';
+        for (const { dekId, wraps } of entry.keys) {
+          const [purpose = ''] = this.keys.get(dekId)?.split(' ') ?? [];
+          const now = content({ purpose, wraps });
+          if (purpose === '' || this.keys.get(dekId) === now) continue;
+          this.keys.set(dekId, now);
+          answer = 'applied';
+        }
+        return answer;
+      }
+      case 'retire-dek': {
+        const { dekId } = entry;
+        if (this.retired.has(dekId)) return 'no-op';
+        if (!this.keys.has(dekId) || Object.values(this.active).includes(dekId)) return 'fatal';
+        const needs = new RegExp(`(^|,)${dekId}(,|$)`);
+        if ([...this.backups.values()].some((dekIds) => needs.test(dekIds))) return 'fatal';
+        this.retired.set(dekId, this.keys.get(dekId)?.split(' ')[0] ?? '');
+        this.keys.delete(dekId);
+        for (const row of this.epochs.keys()) {
+          if (row.startsWith(`${dekId}/`)) this.epochs.delete(row);
+        }
+        return 'applied';
+      }
+      case 'enable-sealed-only':
+        if (this.sealedOnlyAt !== undefined) return 'no-op';
+        if (this.storageAt === undefined || this.requestAt === undefined) return 'fatal';
+        this.sealedOnlyAt = index;
+        return 'applied';
+      case 'register-backup': {
+        const dekIds = entry.dekIds.join();
+        const known = this.backups.get(entry.backupId);
+        if (known !== undefined) return known === dekIds ? 'no-op' : 'fatal';
+        if (!entry.dekIds.every((dekId) => this.keys.has(dekId))) return 'fatal';
+        this.backups.set(entry.backupId, dekIds);
+        return 'applied';
+      }
+      case 'forget-backup':
+        return this.backups.delete(entry.backupId) ? 'applied' : 'no-op';
     }
   }
 

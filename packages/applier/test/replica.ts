@@ -27,6 +27,7 @@ export class Replica {
       const { state, effects, outcome } = this.#step(before, { shardId, index, registry }, entry);
       for (const effect of effects) {
         if (effect.kind === 'writer-rows') void this.registry.put(effect.rows);
+        if (effect.kind === 'unload-deks') void this.registry.forget(effect.dekIds);
       }
       this.state = state;
       return outcome.kind;

@@ -79,7 +79,7 @@ describe('a replicated key state', () => {
       [3, 'c'],
     ]);
     expect(whole.rows).toContainEqual({ dekId: 2, writerId: 3, firstEpoch: 5, lastEpoch: 5 });
-    expect(whole.rows).toHaveLength(8);
+    expect(whole.rows).toHaveLength(9);
     for (const key of whole.keys.values()) expect(key).not.toHaveProperty('nonceEpoch');
     expect(whole).not.toHaveProperty('nodeId');
     expect(whole).not.toHaveProperty('generation');
@@ -165,6 +165,9 @@ const fixed: ReplicatedKeyState = {
     { dekId: 1, writerId: 0xffff, firstEpoch: 2, lastEpoch: 0xffff },
     { dekId: 0xffff_ffff, writerId: 1, firstEpoch: 1, lastEpoch: 1 },
   ],
+  retired: new Map([[2, { purpose: 'raft', controlIndex: 11n }]]),
+  sealedOnlyIndex: 12n,
+  backups: new Map([['monday', { createdAtMs: 1_700_000_000_000, dekIds: [1, 3] }]]),
 };
 
 function fixedKey(purpose: 'storage' | 'raft' | 'index', at: number) {

@@ -15,6 +15,11 @@
  *   enable-storage dek=1
  *   enable-raft dek=2 waves=1,2/3            on the control shard; `waves=` for none
  *   enable-raft dek=2 control=5              elsewhere
+ *   rewrap 1=file:new,file:kek/2=file:new    by key, its KEKs from here on
+ *   retire dek=1
+ *   enable-sealed-only
+ *   register-backup id=monday deks=1,2
+ *   forget-backup id=monday
  */
 import type { KeyPurpose, KeyState } from '@raftseal/interface';
 import { codeOf } from '@raftseal/interface';
@@ -24,6 +29,7 @@ import {
   type KeyLifecycleEntry,
   MemoryWriterRegistry,
   type NewKey,
+  type RewrappedKey,
   transition,
 } from '../src/index.ts';
 import { describeInstall, describeRow } from './world.ts';
@@ -87,6 +93,7 @@ class Machine {
       this.#state = state;
       for (const effect of effects) {
         if (effect.kind === 'writer-rows') await this.#registry.put(effect.rows);
+        if (effect.kind === 'unload-deks') await this.#registry.forget(effect.dekIds);
       }
       const reason = outcome.kind === 'no-op' ? `: ${outcome.reason}` : '';
       return [`${outcome.kind}${reason}`, ...effects.map((effect) => `  ${describe(effect)}`)];
@@ -131,6 +138,18 @@ function parseEntry([kind = '', ...words]: string[]): KeyLifecycleEntry {
         controlIndex: BigInt(named.get('control') ?? 0),
         waves: named.has('waves') ? parseWaves(text('waves')) : undefined,
       };
+    case 'rewrap':
+      return { kind: 'rewrap-deks', keys: (words[0] ?? '').split('/').map(parseRewrap) };
+    case 'retire':
+      return { kind: 'retire-dek', dekId: Number(text('dek')) };
+    case 'enable-sealed-only':
+      return { kind };
+    case 'register-backup': {
+      const dekIds = text('deks') === '' ? [] : text('deks').split(',').map(Number);
+      return { kind, backupId: text('id'), createdAtMs: 2000, dekIds };
+    }
+    case 'forget-backup':
+      return { kind, backupId: text('id') };
     default:
       throw new Error(`unknown entry: ${kind}`);
   }
@@ -144,6 +163,14 @@ function parseKey(word: string, variant: number): NewKey {
     wraps: [{ kekUri: 'file:kek', bytes: Uint8Array.of(Number(dekId) & 0xff, variant) }],
     createdAtMs: 1000,
   };
+}
+
+function parseRewrap(word: string): RewrappedKey {
+  const [dekId, keks = ''] = word.split('=');
+  const wraps = keks
+    .split(',')
+    .map((kekUri) => ({ kekUri, bytes: Uint8Array.of(Number(dekId) & 0xff, kekUri.length) }));
+  return { dekId: Number(dekId), wraps };
 }
 
 function parseWaves(text: string): number[][] {
@@ -161,6 +188,8 @@ function describe(effect: Effect): string {
       return 'sidecar';
     case 'install':
       return describeInstall(effect);
+    case 'unload-deks':
+      return `unload ${effect.dekIds.join(' ')}`;
   }
 }
 
@@ -171,6 +200,8 @@ function describeState(state: KeyState): string[] {
   const intent = state.cutoverIntent;
   const waves = intent?.waves.map((wave) => wave.join(',')).join('/');
   const keys = [...state.keys].map(([id, key]) => `${id}:${key.purpose}@${key.nonceEpoch}`);
+  const retired = [...state.retired].map(([id, key]) => `${id}:${key.purpose}@${key.controlIndex}`);
+  const backups = [...state.backups].map(([id, { dekIds }]) => `${id}:${dekIds.join(',')}`);
   return [
     `active storage=${storage} raft=${raft} index=${index}`,
     `keys ${keys.join(' ') || 'none'}`,
@@ -178,6 +209,9 @@ function describeState(state: KeyState): string[] {
     `applied ${pairs(state.appliedIndex)}`,
     `storage sealed from ${state.storageIndex ?? 'never'}`,
     `cutover ${pairs(state.cutoverIndex)}`,
+    ...(state.retired.size === 0 ? [] : [`retired ${retired.join(' ')}`]),
+    ...(backups.length === 0 ? [] : [`backups ${backups.join(' ')}`]),
+    ...(state.sealedOnlyIndex === undefined ? [] : [`sealed only from ${state.sealedOnlyIndex}`]),
     `request ${intent === undefined ? 'none' : `at ${intent.controlIndex} waves [${waves}]`}`,
   ];
 }

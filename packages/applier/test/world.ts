@@ -129,6 +129,33 @@ export const marker = (dekId: number, controlIndex: bigint): KeyLifecycleEntry =
   controlIndex,
 });
 
+/** Under another KEK than the cluster's, which alone the processes of a world have, and that one. */
+export async function rewrap(...keys: readonly NewKey[]): Promise<KeyLifecycleEntry> {
+  const rewrapped = keys
+    .toSorted((a, b) => a.dekId - b.dekId)
+    .map(({ dekId, wraps }) => ({
+      dekId,
+      wraps: [{ kekUri: 'memory:two', bytes: sha256(`other wrap of ${dekId}`) }, ...wraps],
+    }));
+  return { kind: 'rewrap-deks', keys: rewrapped };
+}
+
+export const retirement = (dekId: number): KeyLifecycleEntry => ({ kind: 'retire-dek', dekId });
+
+export const enableSealedOnly: KeyLifecycleEntry = { kind: 'enable-sealed-only' };
+
+export const backup = (backupId: string, ...dekIds: number[]): KeyLifecycleEntry => ({
+  kind: 'register-backup',
+  backupId,
+  createdAtMs: 1_700_000_000_000,
+  dekIds,
+});
+
+export const forgetting = (backupId: string): KeyLifecycleEntry => ({
+  kind: 'forget-backup',
+  backupId,
+});
+
 export function placed(shardId: number, index: bigint, entry: KeyLifecycleEntry): PlacedEntry {
   return { shardId, index, body: encodeEntry(entry) };
 }
@@ -144,7 +171,9 @@ export type CrashPoint =
   | 'before sidecar'
   | 'after sidecar'
   | 'before install'
-  | 'after install';
+  | 'after install'
+  | 'before unload'
+  | 'after unload';
 
 export const crashPoints: readonly CrashPoint[] = [
   'before load',
@@ -155,6 +184,8 @@ export const crashPoints: readonly CrashPoint[] = [
   'after sidecar',
   'before install',
   'after install',
+  'before unload',
+  'after unload',
 ];
 
 /** A sidecar as one process has it open. */
@@ -233,6 +264,11 @@ export class Process {
           this.performed.push(`load ${dekId}`);
           this.keyring.add(dekId, purpose, dek);
         },
+        delete: (dekId) => {
+          this.pass('before unload');
+          this.performed.push(`unload ${dekId}`);
+          this.keyring.delete(dekId);
+        },
       },
       registry: this.#durableRegistry(),
       sidecar: { write: (next, mac) => this.#writeSidecar(next, mac) },
@@ -289,6 +325,11 @@ export class Process {
         await this.registry.put(rows);
         this.#disk.rows = this.registry.rows();
         this.pass('after rows');
+      },
+      forget: async (dekIds) => {
+        await this.registry.forget(dekIds);
+        this.#disk.rows = this.registry.rows();
+        this.pass('after unload');
       },
     };
   }

@@ -33,6 +33,21 @@ export interface CutoverIntent {
   readonly waves: readonly (readonly number[])[];
 }
 
+/** A key that nothing needs any more: its wraps are forgotten, and its id is not given again. */
+export interface RetiredKey {
+  readonly purpose: KeyPurpose;
+  /** Index of the entry on the control shard. */
+  readonly controlIndex: bigint;
+}
+
+/** A backup whose keys must be kept, until the backup is forgotten. */
+export interface RegisteredBackup {
+  /** Milliseconds since the Unix epoch, stamped by the leader. */
+  readonly createdAtMs: number;
+  /** Ascending; what its files are sealed under. */
+  readonly dekIds: readonly number[];
+}
+
 export interface KeyState {
   /** 16 bytes; undefined before `Bootstrap` is applied. */
   readonly clusterId: Uint8Array | undefined;
@@ -46,11 +61,17 @@ export interface KeyState {
   readonly cutoverIntent: CutoverIntent | undefined;
   /** Control index of `EnableStorage`; undefined while values are stored in the clear. */
   readonly storageIndex: bigint | undefined;
+  /** Control index of `EnableSealedOnly`; undefined while what is in the clear may be read. */
+  readonly sealedOnlyIndex: bigint | undefined;
   /** The DEK that new seals of a purpose use; 0 before `Bootstrap`. */
   readonly activeDekId: Readonly<Record<KeyPurpose, number>>;
   readonly keys: ReadonlyMap<number, KeyRecord>;
+  /** By DEK id; none of them is in `keys`. */
+  readonly retired: ReadonlyMap<number, RetiredKey>;
   /** Writer id (1..65535) to node id; ids are given in the order of registration, never again. */
   readonly writers: ReadonlyMap<number, string>;
+  /** By backup id. */
+  readonly backups: ReadonlyMap<string, RegisteredBackup>;
 }
 
 /** Who may seal under which DEK, from which nonce epoch. */
@@ -69,4 +90,6 @@ export interface WriterRegistry {
   row(dekId: number, writerId: number): WriterRow | undefined;
   /** Stores rows, replacing those of the same key and writer; resolves once they are durable. */
   put(rows: readonly WriterRow[]): Promise<void>;
+  /** Forgets every row under these keys; resolves once that is durable. */
+  forget(dekIds: readonly number[]): Promise<void>;
 }

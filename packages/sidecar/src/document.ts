@@ -17,7 +17,10 @@
  * | 7 | activeDekId | [storage, raft, index] |
  * | 8 | keys | [[dekId, purpose byte, [[kekUri, bin], ...], createdAtMs u64, nonceEpoch], ...] |
  * | 9 | writers | [[writerId, nodeId], ...] |
- * | 10 | macDekId | u32 |
+ * | 10 | retired | [[dekId, purpose byte, controlIndex u64], ...] |
+ * | 11 | sealedOnlyIndex | nil or u64 |
+ * | 12 | backups | [[backupId str, createdAtMs u64, [dekId, ...]], ...] |
+ * | 13 | macDekId | u32 |
  */
 import {
   CLUSTER_ID_BYTES,
@@ -27,6 +30,7 @@ import {
   type KeyState,
   purposeByte,
   RaftsealError,
+  type RegisteredBackup,
   type WrappedKey,
 } from '@raftseal/interface';
 import { Packr } from 'msgpackr';
@@ -62,6 +66,15 @@ export function packDocument({ state, macDekId }: SidecarDocument): Buffer {
         record.nonceEpoch,
       ]),
       ascending(state.writers),
+      ascending(state.retired).map(([dekId, { purpose, controlIndex }]) => [
+        dekId,
+        purposeByte[purpose],
+        controlIndex,
+      ]),
+      state.sealedOnlyIndex ?? null,
+      [...state.backups]
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([backupId, { createdAtMs, dekIds }]) => [backupId, BigInt(createdAtMs), dekIds]),
       macDekId,
     ]),
   );
@@ -79,7 +92,7 @@ function ascending<Value>(map: ReadonlyMap<number, Value>): [number, Value][] {
 export function unpackDocument(payload: Uint8Array): SidecarDocument {
   const problem = plainMsgpackProblem(payload);
   if (problem !== undefined) throw malformed('document', problem);
-  const fields = asTuple(decode(payload), 11, 'document');
+  const fields = asTuple(decode(payload), 14, 'document');
   const [storage, raft, index] = asTuple(fields[7], 3, 'activeDekId');
   return {
     state: {
@@ -97,8 +110,14 @@ export function unpackDocument(payload: Uint8Array): SidecarDocument {
       },
       keys: asAscendingMap(fields[8], 5, 'keys', asKeyRecord),
       writers: asAscendingMap(fields[9], 2, 'writers', ([, nodeId]) => asString(nodeId, 'writers')),
+      retired: asAscendingMap(fields[10], 3, 'retired', ([, purpose, controlIndex]) => ({
+        purpose: asPurpose(purpose),
+        controlIndex: asU64(controlIndex, 'retired'),
+      })),
+      sealedOnlyIndex: fields[11] === null ? undefined : asU64(fields[11], 'sealedOnlyIndex'),
+      backups: asBackups(fields[12]),
     },
-    macDekId: asNumber(fields[10], 'macDekId'),
+    macDekId: asNumber(fields[13], 'macDekId'),
   };
 }
 
@@ -192,13 +211,33 @@ function asIntent(value: unknown): CutoverIntent {
   };
 }
 
-function asKeyRecord(tuple: readonly unknown[]): KeyRecord {
-  const createdAtMs = asU64(tuple[3], 'createdAtMs');
+function asTime(value: unknown): number {
+  const createdAtMs = asU64(value, 'createdAtMs');
   if (createdAtMs > Number.MAX_SAFE_INTEGER) throw malformed('createdAtMs', 'a time past 2^53 ms');
+  return Number(createdAtMs);
+}
+
+function asBackups(value: unknown): Map<string, RegisteredBackup> {
+  const backups = new Map<string, RegisteredBackup>();
+  let last = '';
+  for (const element of asList(value, 'backups')) {
+    const [id, createdAtMs, dekIds] = asTuple(element, 3, 'backups');
+    const backupId = asString(id, 'backups');
+    if (backupId <= last) throw malformed('backups', 'ids that do not ascend');
+    last = backupId;
+    backups.set(backupId, {
+      createdAtMs: asTime(createdAtMs),
+      dekIds: asList(dekIds, 'backups').map((dekId) => asNumber(dekId, 'backups')),
+    });
+  }
+  return backups;
+}
+
+function asKeyRecord(tuple: readonly unknown[]): KeyRecord {
   return {
     purpose: asPurpose(tuple[1]),
     wraps: asList(tuple[2], 'wraps').map(asWrap),
-    createdAtMs: Number(createdAtMs),
+    createdAtMs: asTime(tuple[3]),
     nonceEpoch: asNumber(tuple[4], 'nonceEpoch'),
   };
 }

@@ -21,9 +21,14 @@ export interface SidecarInspection {
   readonly cutoverIndex: Readonly<Record<string, string>>;
   readonly cutoverIntent: { controlIndex: string; waves: readonly (readonly number[])[] } | null;
   readonly storageIndex: string | null;
+  readonly sealedOnlyIndex: string | null;
   readonly activeDekId: Readonly<Record<string, number>>;
   readonly keys: readonly KeyInspection[];
+  /** By DEK id: the control index of the retirement. */
+  readonly retired: Readonly<Record<string, string>>;
   readonly writers: Readonly<Record<string, string>>;
+  /** By backup id: the ids of the DEKs that it needs. */
+  readonly backups: Readonly<Record<string, readonly number[]>>;
 }
 
 export interface KeyInspection {
@@ -55,9 +60,14 @@ export function inspectSidecar(bytes: Uint8Array, macKey?: Uint8Array): SidecarI
     cutoverIndex: decimals(state.cutoverIndex),
     cutoverIntent: describeIntent(state),
     storageIndex: state.storageIndex === undefined ? null : `${state.storageIndex}`,
+    sealedOnlyIndex: state.sealedOnlyIndex === undefined ? null : `${state.sealedOnlyIndex}`,
     activeDekId: { ...state.activeDekId },
     keys: [...state.keys].map(([dekId, record]) => describeKey(dekId, record)),
+    retired: Object.fromEntries(
+      [...state.retired].map(([dekId, { controlIndex }]) => [dekId, `${controlIndex}`]),
+    ),
     writers: Object.fromEntries(state.writers),
+    backups: Object.fromEntries([...state.backups].map(([id, { dekIds }]) => [id, dekIds])),
   };
 }
 

@@ -58,7 +58,10 @@ export function stateProblem(state: KeyState): string | undefined {
     intentProblem(state) ??
     keysProblem(state) ??
     activeProblem(state) ??
-    writersProblem(state)
+    retiredProblem(state) ??
+    sealedOnlyProblem(state) ??
+    writersProblem(state) ??
+    backupsProblem(state)
   );
 }
 
@@ -129,6 +132,37 @@ function activeProblem({ activeDekId, keys }: KeyState): string | undefined {
   return undefined;
 }
 
+function retiredProblem({ keys, retired }: KeyState): string | undefined {
+  for (const [dekId, { purpose, controlIndex }] of retired) {
+    if (!isDekId(dekId)) return `the id ${dekId} of a retired DEK is no non-zero u32`;
+    if (keys.has(dekId)) return `DEK ${dekId} is retired and among the keys`;
+    if (!keyPurposes.includes(purpose)) return `the retired DEK ${dekId} has an unknown purpose`;
+    if (!isIndex(controlIndex, 1n)) return `controlIndex of retired DEK ${dekId} is no u64 from 1`;
+  }
+  return undefined;
+}
+
+function sealedOnlyProblem({ sealedOnlyIndex, storageIndex }: KeyState): string | undefined {
+  if (sealedOnlyIndex === undefined) return undefined;
+  if (!isIndex(sealedOnlyIndex, 1n)) return 'sealedOnlyIndex is not a u64 of at least 1';
+  return storageIndex === undefined ? 'it is sealed-only, and values are not sealed' : undefined;
+}
+
+function backupsProblem({ backups, keys }: KeyState): string | undefined {
+  for (const [backupId, { createdAtMs, dekIds }] of backups) {
+    if (!isText(backupId)) return 'a backup id is empty, too long or not well-formed';
+    if (!isInteger(createdAtMs, 0, Number.MAX_SAFE_INTEGER)) {
+      return `createdAtMs of backup ${backupId} is no count of milliseconds`;
+    }
+    const missing = dekIds.find((dekId) => !keys.has(dekId));
+    if (missing !== undefined) return `backup ${backupId} needs DEK ${missing}, which is no key`;
+    if (dekIds.some((dekId, at) => at > 0 && dekId <= (dekIds[at - 1] ?? 0))) {
+      return `the DEK ids of backup ${backupId} do not ascend`;
+    }
+  }
+  return undefined;
+}
+
 function writersProblem({ writers }: KeyState): string | undefined {
   for (const [writerId, nodeId] of writers) {
     if (!isInteger(writerId, 1, U16_MAX)) return `the writer id ${writerId} is not in 1..65535`;
@@ -147,7 +181,19 @@ export function successionProblem(before: KeyState, after: KeyState): string | u
   if (before.storageIndex !== undefined && after.storageIndex !== before.storageIndex) {
     return `storageIndex changes from ${before.storageIndex}: it is set once`;
   }
-  return indexesProblem(before, after) ?? recordsProblem(before, after);
+  if (before.sealedOnlyIndex !== undefined && after.sealedOnlyIndex !== before.sealedOnlyIndex) {
+    return `sealedOnlyIndex changes from ${before.sealedOnlyIndex}: it is set once`;
+  }
+  return (
+    indexesProblem(before, after) ?? recordsProblem(before, after) ?? retiredChange(before, after)
+  );
+}
+
+function retiredChange(before: KeyState, after: KeyState): string | undefined {
+  for (const dekId of before.retired.keys()) {
+    if (!after.retired.has(dekId)) return `DEK ${dekId} was retired and is so no more`;
+  }
+  return undefined;
 }
 
 function sameBytes(a: Uint8Array | undefined, b: Uint8Array | undefined): boolean {
@@ -173,7 +219,10 @@ function indexesProblem(before: KeyState, after: KeyState): string | undefined {
 function recordsProblem(before: KeyState, after: KeyState): string | undefined {
   for (const [dekId, record] of before.keys) {
     const next = after.keys.get(dekId);
-    if (next === undefined) continue; // retired
+    if (next === undefined) {
+      if (after.retired.has(dekId)) continue;
+      return `DEK ${dekId} is gone and was not retired`;
+    }
     if (next.purpose !== record.purpose) return `the purpose of DEK ${dekId} changes`;
     if (next.nonceEpoch < record.nonceEpoch) {
       return `the nonce epoch of DEK ${dekId} falls from ${record.nonceEpoch} to ${next.nonceEpoch}`;

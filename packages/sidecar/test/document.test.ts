@@ -36,8 +36,8 @@ describe('unpackDocument', () => {
   });
 
   it.each([
-    ['a field more', packr.pack([...fields, 1]), '12 fields where 11 are known'],
-    ['a field less', packr.pack(fields.slice(0, -1)), '10 fields where 11 are known'],
+    ['a field more', packr.pack([...fields, 1]), '15 fields where 14 are known'],
+    ['a field less', packr.pack(fields.slice(0, -1)), '13 fields where 14 are known'],
     ['no list', packr.pack('RSSC'), 'no list'],
     [
       'a map instead of the list',
@@ -71,7 +71,13 @@ describe('unpackDocument', () => {
     ['keys with purpose 4', 8, [[1, 4, [['a:', Buffer.alloc(60)]], 0n, 0]]],
     ['keys with a time past 2^53', 8, [[1, 1, [['a:', Buffer.alloc(60)]], 2n ** 53n, 0]]],
     ['writers without a node id', 9, [[1, null]]],
-    ['macDekId as a 64-bit integer', 10, 1n],
+    ['retired with purpose 4', 10, [[1, 4, 1n]]],
+    ['retired out of order', 10, [[2, 1, 1n], [1, 1, 1n]]], // biome-ignore format: one line
+    ['sealedOnlyIndex as text', 11, '1'],
+    ['backups with an id twice', 12, [['a', 0n, []], ['a', 0n, []]]], // biome-ignore format: one line
+    ['backups with a time past 2^53', 12, [['a', 2n ** 53n, []]]],
+    ['backups with keys as text', 12, [['a', 0n, ['1']]]],
+    ['macDekId as a 64-bit integer', 13, 1n],
   ])('refuses %s', (_name, place, value) => refuses(withField(place, value)));
 
   it.each([

@@ -25,13 +25,16 @@ it('README: writes a key state and reads it back', async () => {
     cutoverIndex: new Map(),
     cutoverIntent: undefined,
     storageIndex: undefined,
+    sealedOnlyIndex: undefined,
     activeDekId: { storage: 11, raft: 12, index: 13 },
     keys: new Map([
       [11, key('storage')],
       [12, key('raft')],
       [13, key('index')],
     ]),
+    retired: new Map(),
     writers: new Map([[1, 'node-a']]),
+    backups: new Map(),
   };
 
   await probeDirectory(directory); // throws where the file system cannot keep a promise

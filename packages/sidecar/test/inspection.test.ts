@@ -20,6 +20,9 @@ describe('inspectSidecar', () => {
       cutoverIndex: { 0: '9007199254740992', 1: '3999' },
       cutoverIntent: { controlIndex: '9007199254740992', waves: [[0], [1, 2]] },
       storageIndex: '12',
+      sealedOnlyIndex: '9007199254740993',
+      retired: { 268435456: '9007199254740991' },
+      backups: { '2025-10-01': [0x1000_0001, 0x2000_0001] },
       activeDekId: { storage: 0x1000_0001, raft: 0x2000_0002, index: 0xffff_ffff },
       writers: { 1: 'node-a', 65535: 'node-b' },
     });
@@ -57,9 +60,18 @@ describe('inspectSidecar', () => {
   it('shows what is not set, and times that no date has', () => {
     const state = withRecord(0x2000_0002, { createdAtMs: Number.MAX_SAFE_INTEGER });
     const shown = inspectSidecar(
-      encodeSidecar({ ...state, storageIndex: undefined, cutoverIntent: undefined }, mac),
+      encodeSidecar(
+        {
+          ...state,
+          storageIndex: undefined,
+          sealedOnlyIndex: undefined,
+          cutoverIntent: undefined,
+        },
+        mac,
+      ),
     );
     expect(shown.storageIndex).toBeNull();
+    expect(shown.sealedOnlyIndex).toBeNull();
     expect(shown.cutoverIntent).toBeNull();
     expect(shown.keys[2]?.createdAt).toBe('9007199254740991 ms');
   });

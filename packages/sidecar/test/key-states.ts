@@ -39,9 +39,14 @@ export function sampleState(parts: Partial<KeyState> = {}): KeyState {
       [0x2000_0002, key('raft', 0x22)],
       [0xffff_ffff, key('index', 0x33, { nonceEpoch: 0 })],
     ]),
+    retired: new Map([[0x1000_0000, { purpose: 'storage', controlIndex: 2n ** 53n - 1n }]]),
+    sealedOnlyIndex: 2n ** 53n + 1n,
     writers: new Map([
       [1, 'node-a'],
       [65_535, 'node-b'],
+    ]),
+    backups: new Map([
+      ['2025-10-01', { createdAtMs: 1_760_000_000_000, dekIds: [0x1000_0001, 0x2000_0001] }],
     ]),
     ...parts,
   };
@@ -105,8 +110,14 @@ export const keyStates: fc.Arbitrary<KeyState> = fc
     storageIndex: fc.option(index, { nil: undefined }),
     records: mapOf(dekId, record, 3),
     writers: mapOf(fc.integer({ min: 1, max: 0xffff }), text),
+    retired: mapOf(
+      dekId,
+      fc.record({ purpose: fc.constantFrom<KeyPurpose>(...purposes), controlIndex: index }),
+    ),
+    sealedOnly: fc.option(index, { nil: undefined }),
+    backupIds: fc.uniqueArray(text, { maxLength: 3 }),
   })
-  .map(({ records, ...state }) => {
+  .map(({ records, retired, sealedOnly, backupIds, ...state }) => {
     const dekIds = [...records.keys()];
     const keys = new Map(
       [...records].map(([id, parts], at): [number, KeyRecord] => [
@@ -115,5 +126,15 @@ export const keyStates: fc.Arbitrary<KeyState> = fc
       ]),
     );
     const [storage = 0, raft = 0, index = 0] = dekIds;
-    return { ...state, keys, activeDekId: { storage, raft, index } };
+    const needed = dekIds.toSorted((a, b) => a - b);
+    return {
+      ...state,
+      keys,
+      activeDekId: { storage, raft, index },
+      retired: new Map([...retired].filter(([id]) => !keys.has(id))),
+      sealedOnlyIndex: state.storageIndex === undefined ? undefined : sealedOnly,
+      backups: new Map(
+        backupIds.map((id, at) => [id, { createdAtMs: at, dekIds: needed.slice(at) }]),
+      ),
+    };
   });

@@ -19,6 +19,26 @@ const withKey = (dekId: number, parts: Partial<KeyRecord> = {}): KeyState => {
   return sampleState({ keys: new Map(sampleState().keys).set(dekId, record) });
 };
 
+const retired = (dekId: number, controlIndex: bigint): KeyState['retired'] =>
+  new Map([...sampleState().retired, [dekId, { purpose: 'raft', controlIndex }]]);
+
+const backup = (backupId: string, dekIds: number[]): KeyState['backups'] =>
+  new Map([[backupId, { createdAtMs: 0, dekIds }]]);
+
+/** The state after the sample's in which a key is retired. */
+function retiring(dekId: number, parts: Partial<KeyState> = {}): KeyState {
+  const keys = new Map(sampleState().keys);
+  keys.delete(dekId);
+  const generation = 8n;
+  return sampleState({
+    generation,
+    keys,
+    retired: retired(dekId, 9n),
+    backups: new Map(),
+    ...parts,
+  });
+}
+
 describe('stateProblem', () => {
   it('finds none in a state that may be on disk', () => {
     fc.assert(
@@ -70,6 +90,14 @@ describe('stateProblem', () => {
     ['active raft DEK 0', sampleState({ activeDekId: { ...active, raft: 0 } })],
     ['active index DEK 5', sampleState({ activeDekId: { ...active, index: 5 } })],
     ['is a key for raft', sampleState({ activeDekId: { ...active, storage: raft } })],
+    ['is retired and among the keys', retiring(0x2000_0001, { keys: sampleState().keys })],
+    ['controlIndex of retired DEK 7', sampleState({ retired: retired(7, 0n) })],
+    ['id 0 of a retired DEK', sampleState({ retired: retired(0, 1n) })],
+    ['sealedOnlyIndex', sampleState({ sealedOnlyIndex: 0n })],
+    ['values are not sealed', sampleState({ storageIndex: undefined })],
+    ['a backup id', sampleState({ backups: backup('', []) })],
+    ['needs DEK 7', sampleState({ backups: backup('monday', [7]) })],
+    ['do not ascend', sampleState({ backups: backup('monday', [0xffff_ffff, raft]) })],
     ['writer id 0', sampleState({ writers: new Map([[0, 'node-a']]) })],
     ['writer id 65536', sampleState({ writers: new Map([[65_536, 'node-a']]) })],
     ['node id of writer 2', sampleState({ writers: new Map([[2, '']]) })],
@@ -88,7 +116,7 @@ describe('successionProblem', () => {
     ['a gap in the generation', after({ generation: 2n ** 64n - 1n })],
     ['a higher epoch', changedRecord({ nonceEpoch: 4 })],
     ['other wraps', changedRecord({ wraps: [wrap] })],
-    ['a retired key', after({ keys: new Map([...sampleState().keys].slice(0, 3)) })],
+    ['a retired key', retiring(0x2000_0001)],
     ['a cutover on another shard', after({ cutoverIndex: cutovers([2, 5n]) })],
     ['a higher applied index', after({ appliedIndex: applied([1, 4_001n]) })],
     ['a new writer', after({ writers: new Map([...sampleState().writers, [3, 'node-c']]) })],
@@ -103,6 +131,9 @@ describe('successionProblem', () => {
     ['clusterId changes', after({ clusterId: new Uint8Array(16) })],
     ['storageIndex changes', after({ storageIndex: 13n })],
     ['storageIndex changes', after({ storageIndex: undefined })],
+    ['sealedOnlyIndex changes', after({ sealedOnlyIndex: undefined })],
+    ['is gone and was not retired', retiring(0x2000_0001, { retired: sampleState().retired })],
+    ['was retired and is so no more', after({ retired: new Map() })],
     ['cutover index of shard 1 changes', after({ cutoverIndex: cutovers([1, 4_000n]) })],
     ['cutover index of shard 0 changes', after({ cutoverIndex: new Map() })],
     ['applied index of shard 1 falls', after({ appliedIndex: applied([1, 3_999n]) })],
@@ -115,7 +146,11 @@ describe('successionProblem', () => {
   });
 
   it('allows a cutover and the storage switch to be set for the first time', () => {
-    const before = sampleState({ cutoverIndex: new Map(), storageIndex: undefined });
+    const before = sampleState({
+      cutoverIndex: new Map(),
+      storageIndex: undefined,
+      sealedOnlyIndex: undefined,
+    });
     expect(successionProblem(before, after({}))).toBeUndefined();
   });
 });

@@ -16,9 +16,7 @@ const CODE = /\bRAFTSEAL(?:_[A-Z0-9]+)+_?/g;
 const isCode = (text: string): boolean => /^RAFTSEAL(_[A-Z0-9]+){2,}$/.test(text);
 
 /** Codes of a port that only adapters outside this repository raise, and when. */
-const reserved: Readonly<Record<string, string>> = {
-  RAFTSEAL_KEK_UNAVAILABLE: 'a provider cannot reach its KEK over the network',
-};
+const reserved: Readonly<Record<string, string>> = {};
 
 interface Mention {
   readonly code: string;

@@ -21,6 +21,11 @@ const rules: Readonly<Record<string, readonly string[]>> = {
   'raft-engine-*': ['interface'],
   'kek-file': ['interface', 'kek-memory'],
   'kek-env': ['interface', 'kek-memory'],
+  'kek-pkcs11': ['interface', 'kek-memory'],
+  'kek-remote': ['interface', 'kek-memory'],
+  'kek-vault-transit': ['interface', 'kek-remote'],
+  'kek-aws-kms': ['interface', 'kek-remote'],
+  'kek-gcp-kms': ['interface', 'kek-remote'],
   'kek-*': ['interface'],
   compliance: ['interface'],
 };

@@ -61,7 +61,8 @@ export interface NodeStatus {
   readonly ready: boolean;
   readonly uptimeMs: number;
   readonly encryption: 'off' | 'enabling' | 'sealed';
-  readonly kekUri: string | null;
+  /** As the node was started with, or was told since. */
+  readonly kekUris: readonly string[];
   readonly clusterId: string | null;
   /** Whether values are sealed as they are written to the store. */
   readonly storage: 'cleartext' | 'sealed';
@@ -84,6 +85,10 @@ export interface AdminOperations {
   readonly healthy: boolean;
   enableEncryption(waves?: readonly (readonly number[])[]): Promise<void>;
   rotate(purpose: KeyPurpose): Promise<number>;
+  /** Wraps every key under the KEKs of this node, and no others; resolves to their URIs. */
+  rewrap(): Promise<readonly string[]>;
+  /** Goes over to other KEKs, which have to open every key. */
+  useKeks(uris: readonly string[]): Promise<void>;
   inspectLog(request: LogRequest): Promise<readonly LogEntrySummary[]>;
   verify(): Promise<VerifyReport>;
   /** By shard id. */

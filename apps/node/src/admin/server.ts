@@ -9,6 +9,8 @@
  * | GET /v1/status | the node, its shards and keys |
  * | POST /v1/encryption/enable | asks for the cutover; body `{"waves": [[1], [2, 3]]}` optional |
  * | POST /v1/keys/rotate | makes a new DEK; body `{"purpose": "raft"}` or `"storage"` |
+ * | POST /v1/keys/rewrap | wraps every DEK under the KEKs of the control shard's leader, and no others |
+ * | POST /v1/keks/use | this node goes over to other KEKs; body `{"kekUris": ["file:/path"]}` |
  * | GET /v1/log?shard=&from=&limit= | entries of a log, without their content |
  * | POST /v1/verify | walks log, store and files |
  * | GET /v1/digest | index and digest of each shard, equal on replicas that are as far |
@@ -27,6 +29,8 @@ import type { AdminOperations } from './operations.ts';
 import { bearsToken } from './token.ts';
 
 const LOG_ENTRIES_MAX = 10_000;
+const KEKS_MAX = 16;
+const KEK_URI_CHARACTERS_MAX = 2048;
 
 export type AdminServer = HttpListener;
 
@@ -110,6 +114,13 @@ export function adminRoutes({ operations, forward }: AdminRoutesParts): Hono {
     const purpose = purposeOf(await jsonBody(c.req));
     return c.json({ purpose, dekId: await operations.rotate(purpose) });
   });
+  app.post('/v1/keys/rewrap', atLeader, async (c) => {
+    return c.json({ kekUris: await operations.rewrap() });
+  });
+  app.post('/v1/keks/use', async (c) => {
+    await operations.useKeks(kekUrisOf(await jsonBody(c.req)));
+    return c.json(operations.status());
+  });
   app.get('/v1/log', async (c) => c.json(await operations.inspectLog(logRequestOf(c.req.query()))));
   app.post('/v1/verify', async (c) => c.json(await operations.verify()));
   app.get('/v1/digest', async (c) => c.json(await operations.digest()));
@@ -147,6 +158,14 @@ function nodeIdOf({ nodeId }: Record<string, unknown>): string {
 function purposeOf({ purpose }: Record<string, unknown>): KeyPurpose {
   if (purpose === 'raft' || purpose === 'storage') return purpose;
   throw badRequest('expected "purpose" to be "raft" or "storage"');
+}
+
+function kekUrisOf({ kekUris }: Record<string, unknown>): readonly string[] {
+  const isUri = (uri: unknown): uri is string =>
+    typeof uri === 'string' && uri.length <= KEK_URI_CHARACTERS_MAX && /^[^\p{C}]+$/u.test(uri);
+  const isList = Array.isArray(kekUris) && kekUris.length > 0 && kekUris.length <= KEKS_MAX;
+  if (isList && kekUris.every(isUri)) return kekUris;
+  throw badRequest(`expected "kekUris" to be 1 to ${KEKS_MAX} URIs, such as ["file:/path"]`);
 }
 
 function logRequestOf(query: Record<string, string>): {

@@ -3,6 +3,7 @@ import { readFileSync, statSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { codeOf, RaftsealError } from '@raftseal/interface';
+import { Option } from 'commander';
 
 export function optionError(message: string): RaftsealError {
   return new RaftsealError('RAFTSEAL_NODE_OPTION', message);
@@ -61,6 +62,13 @@ export function secretFromFile(name: string, path: string): string {
   }
   if (text === '') throw optionError(`--${name}: ${path} is empty`);
   return text;
+}
+
+/** Every key is wrapped under each KEK that is given. */
+export function kekOption(): Option {
+  return new Option('--kek <uri>', 'file:/path/to/kek or env:NAME; once for each KEK').argParser(
+    (uri: string, given: readonly string[] | undefined) => [...(given ?? []), uri],
+  );
 }
 
 /** The user's configuration folder for raftseal, as the XDG base directory specification has it. */

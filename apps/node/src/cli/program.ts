@@ -6,6 +6,7 @@ import { kekCommand } from './kek-command.ts';
 import { logCommand } from './log-command.ts';
 import { memberCommand } from './member-command.ts';
 import { resyncSidecarCommand } from './resync-sidecar-command.ts';
+import { rewrapDeksCommand } from './rewrap-deks-command.ts';
 import { rotateDekCommand } from './rotate-dek-command.ts';
 import { shardCommand } from './shard-command.ts';
 import { sidecarCommand } from './sidecar-command.ts';
@@ -21,6 +22,7 @@ export function program(): Command {
     .addCommand(statusCommand())
     .addCommand(encryptionCommand())
     .addCommand(rotateDekCommand())
+    .addCommand(rewrapDeksCommand())
     .addCommand(logCommand())
     .addCommand(verifyCommand())
     .addCommand(memberCommand())

@@ -4,23 +4,23 @@ import { pino } from 'pino';
 import { resyncSidecar } from '../cluster/resync.ts';
 import { type ClusterOptions, clusterOf, withCluster } from './cluster-options.ts';
 import { DATA_PATH_DEFAULT } from './node-address.ts';
-import { optionError } from './options.ts';
+import { kekOption, optionError } from './options.ts';
 
 interface ResyncOptions extends ClusterOptions {
   readonly data: string;
-  readonly kek: string;
+  readonly kek: readonly string[];
 }
 
 export function resyncSidecarCommand(): Command {
   const command = new Command('resync-sidecar')
     .description('rebuild the lost or damaged sidecar of a stopped node from another node')
     .option('--data <dir>', 'the data directory', DATA_PATH_DEFAULT)
-    .requiredOption('--kek <uri>', 'file:/path/to/kek or env:NAME');
+    .addOption(kekOption().makeOptionMandatory());
   return withCluster(command).action(async (options: ResyncOptions) => {
     const cluster = clusterOf(options, { host: '127.0.0.1', port: 0 });
     if (!cluster) throw optionError('--etcd: expected, since another node has to be found');
     const log = pino({ level: 'warn', base: null });
-    await resyncSidecar({ dataPath: options.data, kekUri: options.kek, cluster }, log);
+    await resyncSidecar({ dataPath: options.data, kekUris: options.kek, cluster }, log);
     process.stdout.write('the sidecar was rebuilt: start the node\n');
   });
 }

@@ -18,6 +18,7 @@ import { DATA_PATH_DEFAULT } from './node-address.ts';
 import {
   byteSize,
   configurationPath,
+  kekOption,
   oneOf,
   optionError,
   portBounds,
@@ -32,7 +33,7 @@ interface StartOptions extends TlsOptions, ClusterOptions {
   readonly data: string;
   readonly shards?: number;
   readonly encryption: 'on' | 'off';
-  readonly kek?: string;
+  readonly kek?: readonly string[];
   readonly trial?: boolean;
   readonly host: string;
   readonly port: number;
@@ -60,7 +61,7 @@ export function startCommand(): Command {
         .default('on')
         .argParser(oneOf('encryption', ['on', 'off'])),
     )
-    .addOption(option('--kek <uri>', 'file:/path/to/kek or env:NAME'))
+    .addOption(kekOption())
     .addOption(option('--trial', 'without --kek: make a KEK in the user configuration folder'))
     .addOption(option('--host <address>', 'Redis protocol: address').default('127.0.0.1'))
     .addOption(
@@ -88,12 +89,12 @@ export function startCommand(): Command {
     );
   return withCluster(withTls(command)).action(async (options: StartOptions) => {
     const log = pino({ level: options.logLevel, base: null });
-    const kekUri = options.kek ?? (await trialKek(options, log));
-    await runUntilSignalled(configOf(options, kekUri), log);
+    const kekUris = options.kek ?? (await trialKek(options, log));
+    await runUntilSignalled(configOf(options, kekUris), log);
   });
 }
 
-function configOf(options: StartOptions, kekUri: string | undefined): NodeConfig {
+function configOf(options: StartOptions, kekUris: readonly string[]): NodeConfig {
   if (options.shards !== undefined && !isShardCount(options.shards)) {
     throw optionError('--shards: expected 1 to 1024');
   }
@@ -105,7 +106,7 @@ function configOf(options: StartOptions, kekUri: string | undefined): NodeConfig
     dataPath: options.data,
     shardCount: options.shards,
     encryption: options.encryption,
-    kekUri,
+    kekUris,
     redis: {
       host,
       port,
@@ -130,8 +131,8 @@ function configOf(options: StartOptions, kekUri: string | undefined): NodeConfig
  * A KEK for trying raftseal out. It stays out of the data directory, so that a copy of the data
  * alone opens nothing; but it is on the same machine, and that is no way to run production.
  */
-async function trialKek(options: StartOptions, log: Logger): Promise<string | undefined> {
-  if (!options.trial || options.encryption === 'off') return undefined;
+async function trialKek(options: StartOptions, log: Logger): Promise<readonly string[]> {
+  if (!options.trial || options.encryption === 'off') return [];
   const path = configurationPath('trial.kek');
   if (!existsSync(path)) {
     mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
@@ -141,7 +142,7 @@ async function trialKek(options: StartOptions, log: Logger): Promise<string | un
     `TRIAL MODE: the key-encryption key is ${path}, on this machine, unprotected. Without it the ` +
       'data is lost. For anything real make a key elsewhere and start with --kek.',
   );
-  return `file:${path}`;
+  return [`file:${path}`];
 }
 
 async function runUntilSignalled(config: NodeConfig, log: Logger): Promise<void> {

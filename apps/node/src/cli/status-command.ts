@@ -20,7 +20,7 @@ export function statusText(status: NodeStatus): string {
   const seconds = Math.round(status.uptimeMs / 1000);
   const head = [
     `node ${status.nodeId}, raftseal ${status.version}, up ${seconds} s, ${status.clients} clients`,
-    `encryption ${status.encryption}, values ${status.storage}, KEK ${status.kekUri ?? 'none'}`,
+    `encryption ${status.encryption}, values ${status.storage}, KEK ${status.kekUris.join(', ') || 'none'}`,
   ];
   const members = status.cluster ? ['', memberText(status.cluster)] : [];
   return [...head, '', shardTable(status), ...keyTable(status), ...members].join('\n');

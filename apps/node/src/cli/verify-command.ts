@@ -5,11 +5,12 @@ import { CACHE_BYTES_DEFAULT } from '../config.ts';
 import type { VerifyReport } from '../verify/report.ts';
 import { verifyStoppedNode } from '../verify/verify-stopped.ts';
 import { adminClient, type NodeAddressOptions, withNodeAddress } from './node-address.ts';
+import { kekOption } from './options.ts';
 import { table } from './table.ts';
 
 interface VerifyOptions extends NodeAddressOptions {
   readonly offline?: boolean;
-  readonly kek?: string;
+  readonly kek?: readonly string[];
   readonly json?: boolean;
 }
 
@@ -20,7 +21,7 @@ export function verifyCommand(): Command {
   return withNodeAddress(new Command('verify'))
     .description('walk log, store and files: what is sealed, what is not, what does not open')
     .option('--offline', 'read the data directory of a stopped node; needs --kek if it has keys')
-    .option('--kek <uri>', 'with --offline: file:/path/to/kek or env:NAME')
+    .addOption(kekOption())
     .option('--json', 'as JSON')
     .action(async (options: VerifyOptions) => {
       const report = options.offline ? await offline(options) : await online(options);
@@ -40,7 +41,7 @@ function offline(options: VerifyOptions): Promise<VerifyReport> {
       dataPath: options.data,
       shardCount: undefined,
       encryption: options.kek === undefined ? 'off' : 'on',
-      kekUri: options.kek,
+      kekUris: options.kek ?? [],
       cacheBytesMax: CACHE_BYTES_DEFAULT,
     },
     pino({ level: 'error', base: null }),

@@ -1,6 +1,6 @@
 /**
  * Whether a node can do its part in a sealed cluster: its release knows the format, and its KEK is
- * the one that this node has. It is given a key made for the occasion, wrapped, and shows that it
+ * one of those that this node has. It is given a key made for the occasion, wrapped, and shows that it
  * has unwrapped it; saying so would not be enough.
  */
 import { createHmac, randomBytes, randomInt, timingSafeEqual } from 'node:crypto';
@@ -8,11 +8,11 @@ import {
   CLUSTER_ID_BYTES,
   codeOf,
   DEK_BYTES,
-  type KekProvider,
   RaftsealError,
   type WrapBinding,
 } from '@raftseal/interface';
 import { FORMAT_VERSION } from '../data-directory.ts';
+import type { KekSet } from '../kek-set.ts';
 import type { CapabilityChallenge, CapabilityProof } from '../peer/operations.ts';
 import { version } from '../version.ts';
 
@@ -23,12 +23,13 @@ const clusterId = new Uint8Array(CLUSTER_ID_BYTES);
 
 /** @throws RAFTSEAL_NODE_KEK_REQUIRED, RAFTSEAL_KEK_* */
 export async function proveCapability(
-  { nodeId, kek }: { readonly nodeId: string; readonly kek: KekProvider | undefined },
-  { binding, wrappedKey, nonce }: CapabilityChallenge,
+  { nodeId, keks }: { readonly nodeId: string; readonly keks: KekSet },
+  { binding, wraps, nonce }: CapabilityChallenge,
 ): Promise<CapabilityProof> {
-  if (!kek) throw kekMissing(nodeId);
+  if (keks.isEmpty) throw kekMissing(nodeId);
   if (!clusterId.every((byte, at) => byte === binding.clusterId[at])) throw badChallenge();
-  const key = await kek.unwrapKey(wrappedKey, binding);
+  const { purpose } = binding;
+  const key = await keks.unwrap({ purpose, wraps, createdAtMs: 0 }, binding);
   try {
     const mac = macOf(key, nonce, nodeId);
     return { nodeId, formatVersion: FORMAT_VERSION, release: version, mac };
@@ -43,15 +44,15 @@ export async function proveCapability(
  */
 export async function checkCapability(
   nodeId: string,
-  kek: KekProvider,
+  keks: KekSet,
   ask: (challenge: CapabilityChallenge) => Promise<CapabilityProof>,
 ): Promise<void> {
   const binding: WrapBinding = { clusterId, dekId: randomInt(1, 2 ** 32 - 1), purpose: 'raft' };
   const key = randomBytes(DEK_BYTES);
   try {
-    const wrappedKey = await kek.wrapKey(key, binding);
+    const wraps = await keks.wrap(key, binding);
     const nonce = randomBytes(NONCE_BYTES);
-    const proof = await ask({ binding, wrappedKey, nonce }).catch((cause: unknown) => {
+    const proof = await ask({ binding, wraps, nonce }).catch((cause: unknown) => {
       throw incapable(nodeId, reasonOf(cause), cause);
     });
     if (proof.nodeId !== nodeId) throw incapable(nodeId, `${proof.nodeId} answers at its address`);

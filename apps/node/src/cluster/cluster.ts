@@ -270,11 +270,11 @@ export class Cluster implements ShardPeers {
   /** Asks every other member, afresh, whether it can seal and open; names the one that cannot. */
   async checkMembers(): Promise<void> {
     const { keys, view } = this.#node;
-    const { kek } = keys;
-    if (!kek) return;
+    const { keks } = keys;
+    if (keks.isEmpty) return;
     await Promise.all(
       this.otherMembers.map((nodeId) =>
-        checkCapability(nodeId, kek, async (challenge) => {
+        checkCapability(nodeId, keks, async (challenge) => {
           const { client, peers } = this.#parts.access;
           const address = view.peerAddressOf(nodeId);
           if (address === undefined) throw notInReach(nodeId);

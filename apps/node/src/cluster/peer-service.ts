@@ -65,9 +65,9 @@ export class PeerService implements PeerOperations {
     this.#checkIdentity(identity);
     return operations.exclusively(async () => {
       const { nodeId } = identity;
-      const { kek } = keys;
-      if (kek) {
-        await checkCapability(nodeId, kek, (challenge) => this.#parts.challenge(peer, challenge));
+      const { keks } = keys;
+      if (!keks.isEmpty) {
+        await checkCapability(nodeId, keks, (challenge) => this.#parts.challenge(peer, challenge));
       }
       await membership.admit(nodeId, role, this.#controlTerm());
       const { clusterId } = this.identity();

@@ -5,20 +5,14 @@
  */
 import { join } from 'node:path';
 import { openReplicatedKeyState, type ReplicatedKeyState, resyncKeyState } from '@raftseal/applier';
-import {
-  assert,
-  codeOf,
-  type KekProvider,
-  type KeyState,
-  RaftsealError,
-} from '@raftseal/interface';
+import { assert, codeOf, type KeyState, RaftsealError } from '@raftseal/interface';
 import { readEtcdDocuments } from '@raftseal/raft-engine-etcd';
 import { deriveMacKey, SidecarFile } from '@raftseal/sidecar';
 import type { Logger } from 'pino';
 import type { ClusterConfig, NodeConfig } from '../config.ts';
 import { type DataDirectory, openDataDirectory } from '../data-directory.ts';
-import { kekFromUri } from '../kek-from-uri.ts';
-import { readKeyStateFile, unwrapUnder } from '../key-state-file.ts';
+import { KekSet } from '../kek-set.ts';
+import { readKeyStateFile } from '../key-state-file.ts';
 import { peerUrl } from '../peer/access.ts';
 import { Teardown } from '../teardown.ts';
 import { openWriterRegistry } from '../writer-registry-store.ts';
@@ -26,8 +20,7 @@ import { type ClusterAccess, openClusterAccess } from './cluster-access.ts';
 import { NODES } from './cluster-record.ts';
 import { decodePresence } from './presence.ts';
 
-export interface ResyncConfig extends Required<Pick<NodeConfig, 'dataPath' | 'kekUri'>> {
-  readonly kekUri: string;
+export interface ResyncConfig extends Pick<NodeConfig, 'dataPath' | 'kekUris'> {
   readonly cluster: ClusterConfig;
 }
 
@@ -47,29 +40,29 @@ export async function resyncSidecar(config: ResyncConfig, log: Logger): Promise<
 async function resync(config: ResyncConfig, log: Logger, teardown: Teardown): Promise<void> {
   const directory = await openDataDirectory({ path: config.dataPath, logPlace: 'etcd' });
   teardown.add(() => directory.release());
-  const kek = await kekFromUri(config.kekUri);
-  teardown.add(() => kek.close());
+  const keks = await KekSet.open(config.kekUris);
+  teardown.add(() => keks.close());
   const access = await openClusterAccess(config.cluster, log);
   teardown.add(() => access.close());
-  const replicated = await fetchKeyState({ directory, kek, access, config: config.cluster, log });
+  const replicated = await fetchKeyState({ directory, keks, access, config: config.cluster, log });
   const registry = openWriterRegistry(join(directory.keysPath, 'writers'));
   teardown.add(() => registry.close());
-  const sidecar = await intactState(directory, kek);
+  const sidecar = await intactState(directory, keks);
   const { nodeId } = directory;
   const { state, rows } = resyncKeyState({ nodeId, replicated, registry, sidecar });
   // The rows first: a sidecar that knows a writer without a row is refused as a sign of a lost registry.
   await registry.put(rows);
-  await writeSidecar(directory, kek, state);
+  await writeSidecar(directory, keks, state);
 }
 
 async function fetchKeyState(parts: {
   readonly directory: DataDirectory;
-  readonly kek: KekProvider;
+  readonly keks: KekSet;
   readonly access: ClusterAccess;
   readonly config: ClusterConfig;
   readonly log: Logger;
 }): Promise<ReplicatedKeyState> {
-  const { directory, kek, access, config, log } = parts;
+  const { directory, keks, access, config, log } = parts;
   const documents = await readEtcdDocuments(access.etcd, config.etcd.prefix, NODES);
   for (const { name, value } of documents) {
     const nodeId = name.slice(NODES.length);
@@ -77,7 +70,7 @@ async function fetchKeyState(parts: {
     if (address === undefined || nodeId === directory.nodeId) continue;
     try {
       const bytes = await access.client.keyState(peerUrl(access.peers, address));
-      if (bytes.length > 0) return await openReplicatedKeyState(bytes, unwrapUnder(kek));
+      if (bytes.length > 0) return await openReplicatedKeyState(bytes, keks.unwrap);
     } catch (error) {
       if (codeOf(error) !== 'RAFTSEAL_NODE_PEER_UNAVAILABLE') throw error;
       log.warn({ nodeId }, 'a node does not answer');
@@ -92,10 +85,10 @@ async function fetchKeyState(parts: {
 /** Undefined for a sidecar that is missing or damaged: then the other node's word counts. */
 async function intactState(
   { nodeId, keysPath }: DataDirectory,
-  kek: KekProvider,
+  keks: KekSet,
 ): Promise<KeyState | undefined> {
   try {
-    const request = { nodeId, directory: keysPath, encryption: 'on', kek } as const;
+    const request = { nodeId, directory: keysPath, encryption: 'on', keks } as const;
     const { state } = await readKeyStateFile(request);
     return state.clusterId ? state : undefined;
   } catch (error) {
@@ -106,14 +99,14 @@ async function intactState(
 
 async function writeSidecar(
   { keysPath }: DataDirectory,
-  kek: KekProvider,
+  keks: KekSet,
   state: KeyState,
 ): Promise<void> {
   const { clusterId } = state;
   const dekId = state.activeDekId.index;
   const key = state.keys.get(dekId);
   assert(clusterId && key, 'a key state that was opened has an index DEK');
-  const dek = await unwrapUnder(kek)(key, { clusterId, dekId, purpose: 'index' });
+  const dek = await keks.unwrap(key, { clusterId, dekId, purpose: 'index' });
   try {
     await new SidecarFile({ directory: keysPath }).write(state, {
       dekId,

@@ -189,7 +189,7 @@ export class SnapshotExchange {
   async #adopt(keyState: Buffer): Promise<void> {
     if (keyState.length === 0) return;
     const { keys } = this.#parts;
-    await keys.lifecycle.adopt(await openReplicatedKeyState(keyState, keys.unwrapDek));
+    await keys.lifecycle.adopt(await openReplicatedKeyState(keyState, keys.keks.unwrap));
   }
 
   #shard(shardId: number): NodeShard {

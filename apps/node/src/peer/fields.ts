@@ -26,16 +26,25 @@ export class Fields {
     return new Fields(this.#values[name], () => this.#error(name, 'an object'));
   }
 
-  /** One line, not empty. */
-  text(name: string): string {
+  objects(name: string, countMax: number): readonly Fields[] {
     const value = this.#values[name];
-    if (isLine(value)) return value;
-    throw this.#error(name, `a text of 1 to ${TEXT_CHARACTERS_MAX} printable characters`);
+    const refuse = (): RaftsealError => this.#error(name, `1 to ${countMax} objects`);
+    if (!Array.isArray(value) || value.length === 0 || value.length > countMax) throw refuse();
+    return value.map((each) => new Fields(each, refuse));
+  }
+
+  /** One line, not empty. */
+  text(name: string, charactersMax: number = TEXT_CHARACTERS_MAX): string {
+    const value = this.#values[name];
+    if (isLine(value, charactersMax)) return value;
+    throw this.#error(name, `a text of 1 to ${charactersMax} printable characters`);
   }
 
   texts(name: string, countMax: number): readonly string[] {
     const value = this.#values[name];
-    if (Array.isArray(value) && value.length <= countMax && value.every(isLine)) return value;
+    if (Array.isArray(value) && value.length <= countMax && value.every((text) => isLine(text))) {
+      return value;
+    }
     throw this.#error(name, `at most ${countMax} texts`);
   }
 
@@ -79,7 +88,7 @@ export class Fields {
   }
 }
 
-function isLine(value: unknown): value is string {
-  if (typeof value !== 'string' || value.length > TEXT_CHARACTERS_MAX) return false;
+function isLine(value: unknown, charactersMax = TEXT_CHARACTERS_MAX): value is string {
+  if (typeof value !== 'string' || value.length > charactersMax) return false;
   return /^[^\p{C}]+$/u.test(value);
 }

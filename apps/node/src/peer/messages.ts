@@ -23,6 +23,8 @@ const CLAIM_ID_BYTES = 16;
 const NONCE_BYTES = 32;
 const MAC_BYTES = 32;
 const MEMBERS_MAX = 1024;
+const WRAPS_MAX = 16;
+const KEK_URI_CHARACTERS_MAX = 2048;
 
 const u32 = { min: 1, max: 0xffff_ffff };
 const exactly = (length: number) => ({ min: length, max: length });
@@ -67,10 +69,10 @@ export function readRegistration(fields: Fields): RegistrationRequest {
   };
 }
 
-export function challengeJson({ binding, wrappedKey, nonce }: CapabilityChallenge): object {
+export function challengeJson({ binding, wraps, nonce }: CapabilityChallenge): object {
   return {
     binding: { ...binding, clusterId: base64(binding.clusterId) },
-    wrappedKey: base64(wrappedKey),
+    wraps: wraps.map(({ kekUri, bytes }) => ({ kekUri, bytes: base64(bytes) })),
     nonce: base64(nonce),
   };
 }
@@ -84,7 +86,10 @@ export function readChallenge(fields: Fields): CapabilityChallenge {
       dekId: binding.integer('dekId', u32),
       purpose: binding.oneOf('purpose', purposes),
     },
-    wrappedKey: fields.bytes('wrappedKey'),
+    wraps: fields.objects('wraps', WRAPS_MAX).map((wrap) => ({
+      kekUri: wrap.text('kekUri', KEK_URI_CHARACTERS_MAX),
+      bytes: wrap.bytes('bytes'),
+    })),
     nonce: fields.bytes('nonce', exactly(NONCE_BYTES)),
   };
 }

@@ -2,7 +2,7 @@
  * What nodes of one cluster ask of each other. The node implements it; the peer server offers it
  * to the others, and the peer client has one method for each.
  */
-import type { WrapBinding } from '@raftseal/interface';
+import type { WrapBinding, WrappedKey } from '@raftseal/interface';
 import type { Address } from '../config.ts';
 
 /** Who a node is. Nothing in it is a secret. */
@@ -42,10 +42,10 @@ export interface RegistrationRequest {
   readonly claimId: Uint8Array;
 }
 
-/** A key made for the occasion, to be unwrapped with the KEK of the node that is asked. */
+/** A key made for the occasion, to be unwrapped with a KEK of the node that is asked. */
 export interface CapabilityChallenge {
   readonly binding: WrapBinding;
-  readonly wrappedKey: Uint8Array;
+  readonly wraps: readonly WrappedKey[];
   /** 32 random bytes. */
   readonly nonce: Uint8Array;
 }

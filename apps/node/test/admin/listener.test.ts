@@ -67,7 +67,7 @@ describe('the admin API with TLS', () => {
 });
 
 describe('an admin call that the leader has to answer', () => {
-  const atLeader = ['/v1/encryption/enable', '/v1/keys/rotate'];
+  const atLeader = ['/v1/encryption/enable', '/v1/keys/rotate', '/v1/keys/rewrap'];
 
   function newApp(answer: (call: AdminCall) => Response | undefined) {
     const operations = new OperationsDouble();

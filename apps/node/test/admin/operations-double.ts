@@ -15,7 +15,7 @@ export const someStatus: NodeStatus = {
   ready: true,
   uptimeMs: 61_400,
   encryption: 'enabling',
-  kekUri: 'file:/etc/raftseal/kek',
+  kekUris: ['file:/etc/raftseal/kek'],
   clusterId: '00112233445566778899aabbccddeeff',
   storage: 'sealed',
   clients: 3,
@@ -117,6 +117,15 @@ export class OperationsDouble implements AdminOperations {
   async rotate(purpose: KeyPurpose): Promise<number> {
     this.#note('rotate', purpose);
     return 4_294_967_294;
+  }
+
+  async rewrap(): Promise<readonly string[]> {
+    this.#note('rewrap');
+    return this.nodeStatus.kekUris;
+  }
+
+  async useKeks(uris: readonly string[]): Promise<void> {
+    this.#note('useKeks', uris);
   }
 
   async inspectLog(request: LogRequest): Promise<readonly LogEntrySummary[]> {

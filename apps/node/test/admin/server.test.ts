@@ -17,6 +17,8 @@ const decisions: Readonly<Record<string, 'anybody' | 'token'>> = {
   'GET /v1/status': 'token',
   'POST /v1/encryption/enable': 'token',
   'POST /v1/keys/rotate': 'token',
+  'POST /v1/keys/rewrap': 'token',
+  'POST /v1/keks/use': 'token',
   'GET /v1/log': 'token',
   'POST /v1/verify': 'token',
   'GET /v1/digest': 'token',
@@ -29,6 +31,7 @@ const decisions: Readonly<Record<string, 'anybody' | 'token'>> = {
 const bodies: Readonly<Record<string, string>> = {
   'POST /v1/encryption/enable': '{"waves":[[1],[2,3]]}',
   'POST /v1/keys/rotate': '{"purpose":"raft"}',
+  'POST /v1/keks/use': '{"kekUris":["file:/kek"]}',
   'POST /v1/members/promote': '{"nodeId":"node-1"}',
   'POST /v1/members/remove': '{"nodeId":"node-1"}',
   'POST /v1/shards/prefer': '{"shard":3,"nodeId":"node-1"}',
@@ -189,6 +192,18 @@ describe('the admin API', () => {
     ]);
   });
 
+  it('rewraps the keys, and goes over to other KEKs', async () => {
+    const { call, operations } = newApp();
+    expect(await call('POST /v1/keys/rewrap')).toMatchObject({
+      status: 200,
+      json: { kekUris: ['file:/etc/raftseal/kek'] },
+    });
+    const kekUris = ['file:/a', 'env:B'];
+    const used = await call('POST /v1/keks/use', authorized, JSON.stringify({ kekUris }));
+    expect(used).toMatchObject({ status: 200, json: someStatus });
+    expect(operations.calls).toEqual([['rewrap'], ['useKeks', kekUris]]);
+  });
+
   it('lists a log from where and as far as asked, the first entry on by default', async () => {
     const { call, operations } = newApp();
     expect(await call('GET /v1/log')).toMatchObject({ status: 200, json: [someEntry] });
@@ -223,6 +238,14 @@ describe('a malformed call', () => {
     ['POST /v1/keys/rotate', '{"purpose":"index"}'],
     ['POST /v1/keys/rotate', '{"purpose":["raft"]}'],
     ['POST /v1/keys/rotate', '{"purpose":"__proto__"}'],
+    ['POST /v1/keks/use', '{}'],
+    ['POST /v1/keks/use', '{"kekUris":"file:/kek"}'],
+    ['POST /v1/keks/use', '{"kekUris":[]}'],
+    ['POST /v1/keks/use', '{"kekUris":[""]}'],
+    ['POST /v1/keks/use', '{"kekUris":["a\\nb"]}'],
+    ['POST /v1/keks/use', '{"kekUris":[1]}'],
+    ['POST /v1/keks/use', JSON.stringify({ kekUris: Array(17).fill('file:/kek') })],
+    ['POST /v1/keks/use', JSON.stringify({ kekUris: ['x'.repeat(2049)] })],
     ['GET /v1/log?shard=-1', ''],
     ['GET /v1/log?shard=x', ''],
     ['GET /v1/log?shard=', ''],

@@ -6,6 +6,7 @@ import type { NodeStatus, ShardStatus } from '../../src/admin/operations.ts';
 import { parseWaves } from '../../src/cli/encryption-command.ts';
 import { statusText } from '../../src/cli/status-command.ts';
 import { reportText } from '../../src/cli/verify-command.ts';
+import { KekSet } from '../../src/kek-set.ts';
 import type { VerifyReport } from '../../src/verify/report.ts';
 import { OperationsDouble, someReport, someStatus } from '../admin/operations-double.ts';
 import { leadingKeyNode, newCluster, newKek } from '../key-world.ts';
@@ -29,7 +30,7 @@ describe('raftseal status', () => {
   });
 
   it('shows no keys where there are none', () => {
-    const text = statusText({ ...someStatus, kekUri: null, keys: [] });
+    const text = statusText({ ...someStatus, kekUris: [], keys: [] });
     expect(text).toContain('KEK none');
     expect(text).not.toContain('dekId');
   });
@@ -140,6 +141,23 @@ describe('raftseal rotate-dek', () => {
   });
 });
 
+describe('raftseal rewrap-deks and kek use', () => {
+  it('name the KEKs that the keys are under from now on', async () => {
+    const { operations, run } = await servedNode();
+    expect(await run(['rewrap-deks'])).toEqual({
+      exitCode: 0,
+      stdout: 'every data key is wrapped under file:/etc/raftseal/kek\n',
+      stderr: '',
+    });
+    expect(await run(['kek', 'use', 'file:/a', 'env:B'])).toEqual({
+      exitCode: 0,
+      stdout: 'the node uses file:/a and env:B; start it with the same from now on\n',
+      stderr: '',
+    });
+    expect(operations.calls).toEqual([['rewrap'], ['useKeks', ['file:/a', 'env:B']]]);
+  });
+});
+
 describe('raftseal log inspect', () => {
   it('lists entries as a table or JSON', async () => {
     const { operations, run } = await servedNode();
@@ -244,9 +262,9 @@ describe('raftseal sidecar inspect', () => {
     const data = temporaryDirectory();
     const directory = join(data, 'keys');
     await mkdir(directory);
-    const kek = await newKek();
+    const keks = KekSet.of(await newKek());
     const cluster = newCluster(['a'], [0]);
-    const node = await leadingKeyNode({ cluster, shardIds: [0], kek, directory });
+    const node = await leadingKeyNode({ cluster, shardIds: [0], keks, directory });
     await node.operations.enableEncryption();
     const end = await runCommand(['sidecar', 'inspect', '--data', data]);
     expect(end).toMatchObject({ exitCode: 0, stderr: '' });

@@ -25,6 +25,7 @@ describe('the command line', () => {
         'status',
         'encryption enable',
         'rotate-dek',
+        'rewrap-deks',
         'log inspect',
         'verify',
         'member list',
@@ -34,6 +35,7 @@ describe('the command line', () => {
         'sidecar inspect',
         'resync-sidecar',
         'kek create',
+        'kek use',
       ]),
     );
   });

@@ -8,7 +8,7 @@ import type { NodeStatus } from '../../src/admin/operations.ts';
 import { proveCapability } from '../../src/cluster/capability.ts';
 import { encodePresence } from '../../src/cluster/presence.ts';
 import type { NodeConfig } from '../../src/config.ts';
-import { kekFromUri } from '../../src/kek-from-uri.ts';
+import { KekSet } from '../../src/kek-set.ts';
 import { type Node, startNode } from '../../src/node.ts';
 import { type CommandEnd, runCommand } from '../cli/command-run.ts';
 import { servedPeer } from '../peer/serving.ts';
@@ -156,16 +156,16 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
     const place = newPlace(etcd);
     const { kekUri } = newPlace(etcd);
     // Without a KEK of its own the founder tries nobody's.
-    const founder = configOf(place, 'a', { ...clear, kekUri: undefined });
+    const founder = configOf(place, 'a', { ...clear, kekUris: [] });
     const first = await member(founder);
-    const other = await member(configOf(place, 'b', { ...clear, kekUri }));
+    const other = await member(configOf(place, 'b', { ...clear, kekUris: [kekUri] }));
     const { nodeId } = other.status();
     await first.stop();
-    const again = await started({ ...founder, kekUri: place.kekUri });
+    const again = await started({ ...founder, kekUris: [place.kekUri] });
     await leadAll(again.node);
     await expectRefused(again, place, nodeId, /RAFTSEAL_KEK_MISMATCH/);
     await other.stop();
-    await member(configOf(place, 'b', { ...clear, kekUri: undefined }));
+    await member(configOf(place, 'b', { ...clear, kekUris: [] }));
     await until(
       () => again.node.status().cluster?.members.every(({ isAlive }) => isAlive) === true,
     );
@@ -178,9 +178,9 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
     await leadAll(first.node);
     const nodeId = 'node-other';
     const { port, operations } = await servedPeer({ kind: 'token', tokenPath: place.tokenPath });
-    const kek = await kekFromUri(place.kekUri);
+    const keks = await KekSet.open([place.kekUri]);
     operations.proveCapability = async (challenge) => ({
-      ...(await proveCapability({ nodeId, kek }, challenge)),
+      ...(await proveCapability({ nodeId, keks }, challenge)),
       formatVersion: 2,
     });
     const presence = {
@@ -198,7 +198,7 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
     await hand.remove(`members/${nodeId}`);
     await until(() => !roles(first.node).has(nodeId));
     expect((await command(first, 'encryption', 'enable')).exitCode).toBe(0);
-    await kek.close();
+    await keks.close();
   });
 
   it('invariant 1: stays on for a node that starts with --encryption off and --kek', async () => {
@@ -221,7 +221,7 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
     const { payload } = await new EtcdByHand(place).head(1);
     expect(payload[0]).toBe(TAG_SEALED);
     await again.stop();
-    await expect(startNode({ ...config, kekUri: undefined })).rejects.toMatchObject({
+    await expect(startNode({ ...config, kekUris: [] })).rejects.toMatchObject({
       code: 'RAFTSEAL_NODE_SIDECAR_WITHOUT_ENCRYPTION',
     });
   });

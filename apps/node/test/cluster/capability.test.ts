@@ -3,25 +3,25 @@ import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { codeOf, type KekProvider } from '@raftseal/interface';
+import { codeOf } from '@raftseal/interface';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { checkCapability, proveCapability } from '../../src/cluster/capability.ts';
-import { kekFromUri } from '../../src/kek-from-uri.ts';
+import { KekSet } from '../../src/kek-set.ts';
 import type { CapabilityChallenge, CapabilityProof } from '../../src/peer/operations.ts';
 
-let kek: KekProvider;
-let same: KekProvider;
-let other: KekProvider;
+let keks: KekSet;
+let same: KekSet;
+let other: KekSet;
 
 beforeAll(async () => {
   const directory = await mkdtemp(join(tmpdir(), 'raftseal-'));
   const key = randomBytes(32);
-  const kekOf = async (name: string, bytes: Buffer): Promise<KekProvider> => {
+  const kekOf = async (name: string, bytes: Buffer): Promise<KekSet> => {
     const path = join(directory, name);
     await writeFile(path, bytes, { mode: 0o600 });
-    return kekFromUri(`file:${path}`);
+    return KekSet.open([`file:${path}`]);
   };
-  [kek, same, other] = await Promise.all([
+  [keks, same, other] = await Promise.all([
     kekOf('a', key),
     kekOf('b', key),
     kekOf('c', randomBytes(32)),
@@ -30,7 +30,7 @@ beforeAll(async () => {
 });
 
 function refusal(ask: (challenge: CapabilityChallenge) => Promise<CapabilityProof>) {
-  return checkCapability('node-b', kek, ask).then(
+  return checkCapability('node-b', keks, ask).then(
     () => undefined,
     (error: unknown) => ({ code: codeOf(error), text: String(error) }),
   );
@@ -39,15 +39,15 @@ function refusal(ask: (challenge: CapabilityChallenge) => Promise<CapabilityProo
 describe('a member is capable', () => {
   it('where it has the same KEK, wherever that is kept', async () => {
     const ask = (challenge: CapabilityChallenge) =>
-      proveCapability({ nodeId: 'node-b', kek: same }, challenge);
+      proveCapability({ nodeId: 'node-b', keks: same }, challenge);
     expect(await refusal(ask)).toBeUndefined();
   });
 
   it('and not with another KEK, or none, or out of reach; it is named', async () => {
     for (const [answer, reason] of [
-      [{ nodeId: 'node-b', kek: other }, 'RAFTSEAL_KEK_MISMATCH'],
-      [{ nodeId: 'node-b', kek: undefined }, 'RAFTSEAL_NODE_KEK_REQUIRED'],
-      [{ nodeId: 'node-c', kek: same }, 'node-c answers at its address'],
+      [{ nodeId: 'node-b', keks: other }, 'RAFTSEAL_KEK_MISMATCH'],
+      [{ nodeId: 'node-b', keks: KekSet.of() }, 'RAFTSEAL_NODE_KEK_REQUIRED'],
+      [{ nodeId: 'node-c', keks: same }, 'node-c answers at its address'],
     ] as const) {
       const found = await refusal((challenge) => proveCapability(answer, challenge));
       expect(found?.code).toBe('RAFTSEAL_NODE_MEMBER_INCAPABLE');
@@ -60,8 +60,8 @@ describe('a member is capable', () => {
 
   it('and not with a proof that is another one’s, of another time, or of another format', async () => {
     let earlier: CapabilityProof | undefined;
-    await checkCapability('node-b', kek, async (challenge) => {
-      earlier = await proveCapability({ nodeId: 'node-b', kek: same }, challenge);
+    await checkCapability('node-b', keks, async (challenge) => {
+      earlier = await proveCapability({ nodeId: 'node-b', keks: same }, challenge);
       return earlier;
     });
     const proofs: readonly ((proof: CapabilityProof) => CapabilityProof)[] = [
@@ -72,7 +72,7 @@ describe('a member is capable', () => {
     ];
     for (const forge of proofs) {
       const found = await refusal(async (challenge) =>
-        forge(await proveCapability({ nodeId: 'node-b', kek: same }, challenge)),
+        forge(await proveCapability({ nodeId: 'node-b', keks: same }, challenge)),
       );
       expect(found?.code).toBe('RAFTSEAL_NODE_MEMBER_INCAPABLE');
     }
@@ -80,9 +80,9 @@ describe('a member is capable', () => {
 
   it('and nothing is unwrapped for who asks about a cluster’s own keys', async () => {
     const binding = { clusterId: randomBytes(16), dekId: 7, purpose: 'raft' } as const;
-    const wrappedKey = await kek.wrapKey(randomBytes(32), binding);
-    const challenge = { binding, wrappedKey, nonce: randomBytes(32) };
-    const proof = proveCapability({ nodeId: 'node-b', kek: same }, challenge);
+    const wraps = await keks.wrap(randomBytes(32), binding);
+    const challenge = { binding, wraps, nonce: randomBytes(32) };
+    const proof = proveCapability({ nodeId: 'node-b', keks: same }, challenge);
     await expect(proof).rejects.toMatchObject({ code: 'RAFTSEAL_NODE_BAD_REQUEST' });
   });
 });

@@ -123,7 +123,7 @@ describe('a node is refused', () => {
     await member(configOf(place, 'a'));
     const stranger = newPlace(etcd);
     const { kekUri } = stranger;
-    await expect(startNode(configOf(place, 'b', { kekUri }))).rejects.toMatchObject({
+    await expect(startNode(configOf(place, 'b', { kekUris: [kekUri] }))).rejects.toMatchObject({
       code: 'RAFTSEAL_NODE_MEMBER_INCAPABLE',
     });
     await expect(startNode(configOf(place, 'c', { shardCount: 7 }))).rejects.toMatchObject({
@@ -172,9 +172,9 @@ describe('a node that lost its sidecar', () => {
     });
     const { resyncSidecar } = await import('../../src/cluster/resync.ts');
     const { pino } = await import('pino');
-    const { dataPath, kekUri = '', cluster } = config;
+    const { dataPath, kekUris, cluster } = config;
     if (!cluster) throw new Error('it has one');
-    await resyncSidecar({ dataPath, kekUri, cluster }, pino({ level: 'silent' }));
+    await resyncSidecar({ dataPath, kekUris, cluster }, pino({ level: 'silent' }));
     const again = await member(config);
     await applied([first, again]);
     expect(await again.digest()).toEqual(await first.digest());

@@ -116,7 +116,7 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
     }
     await hand.put(`members/${nodeId}`, '{"role":"voter"}');
     // Who is written down as a member and has another KEK can open nothing, and leads nothing.
-    const stranger = { ...configOf(place, 'c'), kekUri: newPlace(etcd).kekUri };
+    const stranger = { ...configOf(place, 'c'), kekUris: [newPlace(etcd).kekUri] };
     await expect(startNode(stranger)).rejects.toMatchObject({
       code: 'RAFTSEAL_NODE_MEMBER_INCAPABLE',
     });

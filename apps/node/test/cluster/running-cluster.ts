@@ -44,7 +44,7 @@ export function configOf(
     dataPath: join(place.root, name),
     shardCount: SHARD_COUNT,
     encryption: 'on',
-    kekUri: place.kekUri,
+    kekUris: [place.kekUri],
     redis: { ...here, password: undefined },
     admin: { ...here, tokenPath: undefined },
     cacheBytesMax: 1024 * 1024,

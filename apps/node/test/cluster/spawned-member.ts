@@ -124,7 +124,7 @@ export class SpawnedMember {
 }
 
 /** The command line that starts a node of this configuration, on ports that are free. */
-function argumentsOf({ dataPath, shardCount, encryption, kekUri, cluster }: NodeConfig): string[] {
+function argumentsOf({ dataPath, shardCount, encryption, kekUris, cluster }: NodeConfig): string[] {
   if (!cluster) throw new TypeError('a member of a cluster has its configuration');
   const { etcd, peer, role, reads, advertise } = cluster;
   if (peer.security.kind !== 'token') throw new TypeError('members of a test share a token');
@@ -134,7 +134,7 @@ function argumentsOf({ dataPath, shardCount, encryption, kekUri, cluster }: Node
     port: 0,
     'admin-port': 0,
     shards: shardCount,
-    kek: kekUri,
+    kek: kekUris[0],
     etcd: etcd.endpoints.join(),
     'etcd-prefix': etcd.prefix,
     'etcd-space': etcd.spaceBytesMax,

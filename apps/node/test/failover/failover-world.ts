@@ -22,7 +22,7 @@ import {
   type SimulatedCluster,
   simulatedCluster,
 } from '@raftseal/raft-engine-simulated';
-import { unwrapUnder } from '../../src/key-state-file.ts';
+import { KekSet } from '../../src/kek-set.ts';
 import { isMarker, type NodeDisk, NodeProcess } from './node-process.ts';
 import type { CutoverStep, Trap } from './trap.ts';
 
@@ -321,7 +321,7 @@ export class FailoverWorld {
     act: (group: ReturnType<NodeProcess['group']>, body: Buffer) => Promise<unknown>,
   ): Promise<void> {
     const { state } = leader.lifecycle;
-    const parts = { state, registry: leader.registry, unwrapDek: unwrapUnder(this.kek) };
+    const parts = { state, registry: leader.registry, unwrapDek: KekSet.of(this.kek).unwrap };
     const { body } = await precheck(parts, { shardId: CONTROL_SHARD, entry });
     const asked = act(leader.group(CONTROL_SHARD), body).catch(() => undefined);
     await unlessGone(leader, asked);

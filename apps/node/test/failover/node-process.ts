@@ -23,7 +23,7 @@ import {
 import { KIND_KEY_LIFECYCLE, ShardGroup, TAG_CLEARTEXT } from '@raftseal/shard-group';
 import { SidecarFile, type SidecarMac } from '@raftseal/sidecar';
 import { CutoverCoordinator } from '../../src/cutover-coordinator.ts';
-import { unwrapUnder } from '../../src/key-state-file.ts';
+import { KekSet } from '../../src/kek-set.ts';
 import { PayloadWrapInstaller } from '../../src/payload-wrap-installer.ts';
 import { SealAuthority } from '../../src/seal-authority.ts';
 import type { FailoverWorld } from './failover-world.ts';
@@ -55,7 +55,7 @@ export class NodeProcess {
   /** Reads the sidecar and installs what is cut over. */
   static async open(nodeId: string, disk: NodeDisk, world: FailoverWorld): Promise<NodeProcess> {
     const sidecar = new SidecarFile({ directory: disk.directory });
-    const state = await readKeyState({ nodeId, sidecar, unwrapDek: unwrapUnder(world.kek) });
+    const state = await readKeyState({ nodeId, sidecar, unwrapDek: KekSet.of(world.kek).unwrap });
     const node = new NodeProcess(world, { state, sidecar, registry: disk.registry });
     await node.lifecycle.startupInstall();
     const control = await world.cluster.engine(nodeId, CONTROL_SHARD).bounds();
@@ -84,7 +84,7 @@ export class NodeProcess {
     this.lifecycle = new KeyLifecycle({
       nodeId,
       state: parts.state,
-      unwrapDek: unwrapUnder(world.kek),
+      unwrapDek: KekSet.of(world.kek).unwrap,
       keyring,
       registry: this.#durableRegistry(parts.registry),
       sidecar: { write: (state, mac) => this.#writeSidecar(state, mac) },
@@ -227,6 +227,10 @@ export class NodeProcess {
       put: async (rows) => {
         await this.#untilEnd();
         await registry.put(rows);
+      },
+      forget: async (dekIds) => {
+        await this.#untilEnd();
+        await registry.forget(dekIds);
       },
     };
   }

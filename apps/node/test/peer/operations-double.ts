@@ -39,7 +39,10 @@ export const someRegistration: RegistrationRequest = {
 
 export const someChallenge: CapabilityChallenge = {
   binding: { clusterId: new Uint8Array(16).fill(9), dekId: 17, purpose: 'raft' },
-  wrappedKey: new Uint8Array(60).fill(250),
+  wraps: [
+    { kekUri: 'file:/a', bytes: new Uint8Array(60).fill(250) },
+    { kekUri: `vault:${'x'.repeat(2000)}`, bytes: new Uint8Array(70).fill(249) },
+  ],
   nonce: new Uint8Array(32).fill(251),
 };
 
@@ -75,7 +78,7 @@ export class PeerOperationsDouble implements PeerOperations {
   async proveCapability({ binding, ...rest }: CapabilityChallenge): Promise<CapabilityProof> {
     this.#note('proveCapability', {
       binding: { ...binding, clusterId: Uint8Array.from(binding.clusterId) },
-      wrappedKey: Uint8Array.from(rest.wrappedKey),
+      wraps: rest.wraps.map(({ kekUri, bytes }) => ({ kekUri, bytes: Uint8Array.from(bytes) })),
       nonce: Uint8Array.from(rest.nonce),
     });
     return someProof;

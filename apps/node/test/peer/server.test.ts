@@ -28,7 +28,7 @@ const samples: Readonly<Record<string, { readonly path?: string; readonly body?:
   'POST /v1/capability': {
     body: {
       binding: { clusterId: 'AAAAAAAAAAAAAAAAAAAAAA==', dekId: 1, purpose: 'index' },
-      wrappedKey: 'AAAA',
+      wraps: [{ kekUri: 'file:/k', bytes: 'AAAA' }],
       nonce: Buffer.alloc(32).toString('base64'),
     },
   },
@@ -38,6 +38,8 @@ const samples: Readonly<Record<string, { readonly path?: string; readonly body?:
   'GET /admin/v1/status': {},
   'POST /admin/v1/encryption/enable': { body: {} },
   'POST /admin/v1/keys/rotate': { body: { purpose: 'raft' } },
+  'POST /admin/v1/keys/rewrap': { body: {} },
+  'POST /admin/v1/keks/use': { body: { kekUris: ['file:/kek'] } },
   'GET /admin/v1/log': {},
   'POST /admin/v1/verify': {},
   'GET /admin/v1/digest': {},
@@ -234,7 +236,14 @@ describe('a call that is not as expected', () => {
     ['POST /v1/members', 'a cluster id in capitals', { identity: clusterId('A'.repeat(32)) }],
     ['POST /v1/members', 'a short cluster id', { identity: clusterId('00') }],
     ['POST /v1/capability', 'a nonce that is short', { nonce: 'AAAA' }],
-    ['POST /v1/capability', 'no wrapped key', { wrappedKey: '' }],
+    ['POST /v1/capability', 'no wrap', { wraps: [] }],
+    ['POST /v1/capability', 'a wrap that is empty', { wraps: [{ kekUri: 'a', bytes: '' }] }],
+    ['POST /v1/capability', 'a wrap of no KEK', { wraps: [{ kekUri: '', bytes: 'AAAA' }] }],
+    [
+      'POST /v1/capability',
+      'wraps without end',
+      { wraps: Array(17).fill({ kekUri: 'a', bytes: 'AAAA' }) },
+    ],
   ];
 
   it.each(bad)(

@@ -4,6 +4,7 @@ export const nodeErrors = {
   RAFTSEAL_NODE_KEK_REQUIRED: 'Encryption is on and no KEK was named.',
   RAFTSEAL_NODE_KEK_URI: 'The KEK URI names no provider that this node has.',
   RAFTSEAL_NODE_KEK_PROBE: 'The KEK failed to wrap and unwrap a probe key.',
+  RAFTSEAL_NODE_KEK_TWICE: 'One KEK was given twice.',
   RAFTSEAL_NODE_DATA_DIR: 'The data directory cannot be created, read or written.',
   RAFTSEAL_NODE_DATA_DIR_FORMAT: 'The data directory has another format, or is something else.',
   RAFTSEAL_NODE_DATA_DIR_LOCKED: 'Another process uses the data directory.',
