@@ -103,23 +103,26 @@ export class KekSet {
   /**
    * Unwraps a key with whichever KEK made one of its wraps: the wraps that bear the URI of a KEK
    * first, then the others, since a key file may have moved. A KEK that is out of reach leaves it
-   * to the next one.
+   * to the next one, and is not waited for a second time; one that was so before comes last.
    * @returns 32 bytes that the caller owns and wipes
    * @throws RAFTSEAL_NODE_KEK_REQUIRED for an empty set; what a KEK that made a wrap and is out of
    *   reach throws; RAFTSEAL_KEK_MISMATCH where no wrap opens
    */
   readonly unwrap: UnwrapDek = async ({ wraps }, binding) => {
     if (this.isEmpty) throw kekRequired('has keys to unwrap');
-    const failures: unknown[] = [];
+    const away = new Map<Slot, unknown>();
+    let mismatch: unknown;
     for (const { kek, wrap } of this.#attempts(wraps)) {
+      if (away.has(kek)) continue;
       try {
         return await (await this.#opened(kek)).unwrapKey(wrap.bytes, binding);
       } catch (error) {
-        failures.push(error);
+        if (codeOf(error) === 'RAFTSEAL_KEK_MISMATCH') mismatch ??= error;
+        else away.set(kek, error);
       }
     }
-    const other = failures.find((error) => codeOf(error) !== 'RAFTSEAL_KEK_MISMATCH');
-    throw other ?? this.#mismatch(wraps, binding, failures[0]);
+    const [failure] = away.values();
+    throw failure ?? this.#mismatch(wraps, binding, mismatch);
   };
 
   /**
@@ -174,12 +177,15 @@ export class KekSet {
     return closeAll(this.#slots);
   }
 
-  /** Each KEK with each wrap; those that belong together by their URI come first. */
+  /**
+   * Each KEK with each wrap: the KEKs that are open before those that are not, and of each the wraps
+   * that belong to it by their URI first.
+   */
   #attempts(wraps: readonly WrappedKey[]): { readonly kek: Slot; readonly wrap: WrappedKey }[] {
     const all = this.#slots.flatMap((kek) => wraps.map((wrap) => ({ kek, wrap })));
-    const isOwn = ({ kek, wrap }: (typeof all)[number]): boolean =>
-      wrap.kekUri === (kek.provider?.kekUri ?? kek.uri);
-    return [...all.filter(isOwn), ...all.filter((attempt) => !isOwn(attempt))];
+    const rank = ({ kek, wrap }: (typeof all)[number]): number =>
+      (kek.provider ? 0 : 2) + (wrap.kekUri === (kek.provider?.kekUri ?? kek.uri) ? 0 : 1);
+    return all.toSorted((a, b) => rank(a) - rank(b));
   }
 
   async #opened(slot: Slot): Promise<KekProvider> {

@@ -137,6 +137,22 @@ describe('several KEKs', () => {
     expect(await keks.wrap(randomBytes(32), binding)).toHaveLength(2);
   });
 
+  it('are not waited for twice where one is out of reach, nor first where it was so before', async () => {
+    const [here, there] = [new ScriptedKek('here'), new ScriptedKek('there')];
+    here.isDown = true;
+    const dek = KekSet.of(here, there).unwrap(record('other', 'here', 'there'), binding);
+    expect(await asBytes(dek)).toEqual(Buffer.alloc(32, 'there'));
+    expect(here.asked).toEqual(['here']);
+    let opened = 0;
+    const open = opening(here, there);
+    const keks = await KekSet.open(['here', 'there'], (uri) => {
+      opened += 1;
+      return open(uri);
+    });
+    await keks.unwrap(record('here', 'there'), binding);
+    expect(opened).toBe(2);
+  });
+
   it('say that one is out of reach rather than that the other does not fit', async () => {
     const [here, there] = [new ScriptedKek('here'), new ScriptedKek('there')];
     here.isDown = true;
