@@ -3,7 +3,6 @@
  * What reaches them late is neither served from what they had nor put into the log.
  */
 import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
-import { Redis } from 'ioredis';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { NodeConfig } from '../../src/config.ts';
 import { RawClient, request } from '../redis/raw-client.ts';
@@ -13,6 +12,7 @@ import {
   type ClusterPlace,
   clusterClient,
   configOf,
+  directClient,
   ledBy,
   member,
   newPlace,
@@ -85,14 +85,6 @@ class Line {
   }
 }
 
-/** A client that follows no redirection. */
-function clientOf({ redisPort }: { readonly redisPort: number }): Redis {
-  const client = new Redis(redisPort, '127.0.0.1');
-  client.on('error', () => undefined);
-  onTestFinished(() => client.disconnect());
-  return client;
-}
-
 describe('a leader that is stopped until another leads', { timeout: TIME_LIMIT_MS }, () => {
   it('invariant 8: serves nothing stale and appends nothing when it is resumed', async () => {
     const place = newPlace(etcd);
@@ -103,7 +95,7 @@ describe('a leader that is stopped until another leads', { timeout: TIME_LIMIT_M
     for (const [shardId, leader] of leaders.entries()) {
       await heir.preferLeader(shardId, (await leader.status()).nodeId);
     }
-    const atHeir = clientOf(heir);
+    const atHeir = directClient(heir);
     for (let round = 1; round <= ROUNDS; round++) {
       await until(() => ledBy(heir).length === 0 && heir.healthy);
       const lines = [];
@@ -149,7 +141,7 @@ describe('a leader that is cut off from etcd until another leads', {
     const cutOff = await member(withEtcd(configOf(place, 'a'), { endpoints }));
     await leadAll(cutOff);
     const heir = await member(configOf(place, 'b'));
-    const atHeir = clientOf(heir);
+    const atHeir = directClient(heir);
     const keys = shardIds.flatMap((shardId) => keysIn(shardId, 1));
     const [another = ''] = keysIn(1, 2).slice(1);
     for (let round = 1; round <= ROUNDS; round++) {

@@ -6,8 +6,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
-import { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startNode } from '../../src/node.ts';
 import {
   expectSameState,
@@ -21,6 +20,7 @@ import { EtcdByHand } from './etcd-by-hand.ts';
 import {
   clusterClient,
   configOf,
+  directClient,
   ledBy,
   member,
   newPlace,
@@ -40,14 +40,6 @@ afterAll(() => etcd.close());
 
 const IDLE = '{"redis":null,"peer":null,"appliedIndexes":[],"durableIndexes":[]}';
 
-/** A client that follows no redirection. */
-function clientOf({ redisPort }: { readonly redisPort: number }): Redis {
-  const client = new Redis(redisPort, '127.0.0.1');
-  client.on('error', () => undefined);
-  onTestFinished(() => client.disconnect());
-  return client;
-}
-
 describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () => {
   it('makes nobody a leader, and no leader serve or append what it may not', async () => {
     const place = newPlace(etcd);
@@ -57,7 +49,7 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
     await leadAll(first);
     const second = await member(configOf(place, 'b', { leaseTtlMs }));
     const other = second.status().nodeId;
-    const [atFirst, atSecond] = [clientOf(first), clientOf(second)];
+    const [atFirst, atSecond] = [directClient(first), directClient(second)];
     const hand = new EtcdByHand(place);
 
     // The name of another node in the key of a leader: the term is what counts.

@@ -4,12 +4,19 @@
  */
 import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
 import { TAG_CLEARTEXT } from '@raftseal/shard-group';
-import { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Node, startNode } from '../../src/node.ts';
 import { keyIn, leadAll, TIME_LIMIT_MS } from './cluster-steps.ts';
 import { EtcdByHand } from './etcd-by-hand.ts';
-import { clusterClient, configOf, ledBy, member, newPlace, until } from './running-cluster.ts';
+import {
+  clusterClient,
+  configOf,
+  directClient,
+  ledBy,
+  member,
+  newPlace,
+  until,
+} from './running-cluster.ts';
 import { haltCodes, TamperedLog, writeSlowly } from './tampered-log.ts';
 
 let etcd: EtcdCluster;
@@ -125,14 +132,6 @@ const NO_LEADER =
 
 const keys = tampers.map((_, at) => keyIn(at + 1, shardCount));
 
-/** A client that follows no redirection. */
-function askedAt({ redisPort }: Node): Redis {
-  const client = new Redis(redisPort, '127.0.0.1');
-  client.on('error', () => undefined);
-  onTestFinished(() => client.disconnect());
-  return client;
-}
-
 function expectCodes(node: Node, role: 'leader' | 'follower' | 'reader'): Promise<void> {
   const wanted = [null, ...tampers.map((tamper) => tamper[role])];
   const found = (): string => JSON.stringify(haltCodes(node));
@@ -173,7 +172,7 @@ describe('a sealed log that is changed by hand', { timeout: TIME_LIMIT_MS }, () 
       const key = keys[at] ?? '';
       const halted = isMoved ? follower : leader;
       if (halted === null) expect(await late.set(key, 'later'), what).toBe('OK');
-      else await expect(askedAt(first).get(key), what).rejects.toThrow(NO_LEADER);
+      else await expect(directClient(first).get(key), what).rejects.toThrow(NO_LEADER);
     }
     // Whoever starts again finds less in the log than it has, and changes nothing.
     await second.stop();

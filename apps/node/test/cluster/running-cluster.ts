@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { EtcdCluster } from '@raftseal/etcd-for-tests';
-import { Cluster as RedisCluster } from 'ioredis';
+import { Redis, Cluster as RedisCluster } from 'ioredis';
 import { onTestFinished } from 'vitest';
 import type { NodeConfig } from '../../src/config.ts';
 import { type Node, startNode } from '../../src/node.ts';
@@ -69,6 +69,14 @@ export async function member(config: NodeConfig): Promise<Node> {
   const node = await startNode(config);
   onTestFinished(() => node.stop());
   return node;
+}
+
+/** A client of one node, which follows no redirection. */
+export function directClient({ redisPort }: { readonly redisPort: number }): Redis {
+  const client = new Redis(redisPort, '127.0.0.1');
+  client.on('error', () => undefined);
+  onTestFinished(() => client.disconnect());
+  return client;
 }
 
 /** A client of a cluster that reports every failure instead of waiting it out. */
