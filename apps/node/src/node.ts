@@ -12,16 +12,10 @@
  *
  * A shard that halts leaves the others, and the node, up. Stopping goes through the same in reverse.
  */
-import {
-  assert,
-  CONTROL_SHARD,
-  codeOf,
-  type KeyPurpose,
-  type KeyState,
-  RaftsealError,
-} from '@raftseal/interface';
+import { assert, CONTROL_SHARD, codeOf, type KeyState, RaftsealError } from '@raftseal/interface';
 import { type Logger, pino } from 'pino';
-import type { AdminOperations, LogRequest, NodeStatus, ShardDigest } from './admin/operations.ts';
+import { NodeAdmin } from './admin/node-admin.ts';
+import type { AdminOperations } from './admin/operations.ts';
 import { adminServer } from './admin/server.ts';
 import { readOrMakeToken, readToken } from './admin/token.ts';
 import type { Cluster } from './cluster/cluster.ts';
@@ -30,19 +24,13 @@ import { checkConfig, type NodeConfig } from './config.ts';
 import { CutoverCoordinator } from './cutover-coordinator.ts';
 import { embeddedSource, type NodeFoundations, openFoundations } from './foundations.ts';
 import { infoSection } from './info-section.ts';
-import { checkOpensAll } from './kek-set.ts';
 import { KeyOperations } from './key-operations.ts';
 import { keyspaceOf } from './keyspace-of-shards.ts';
 import { checkLog } from './log-check.ts';
-import { NodeMetrics } from './node-metrics.ts';
 import type { NodeShard } from './node-shard.ts';
-import { nodeStatus } from './node-status.ts';
 import type { RedisServer } from './redis/index.ts';
 import { openRedisListener } from './redis-listener.ts';
 import { Teardown } from './teardown.ts';
-import { type LogEntrySummary, summarizeLog } from './verify/log-walk.ts';
-import type { VerifyReport } from './verify/report.ts';
-import { verifyNode } from './verify/verify.ts';
 
 export interface NodeParts {
   /** Default: silent. */
@@ -96,15 +84,15 @@ async function openNode(
   return node.made;
 }
 
-export class Node implements AdminOperations {
+export class Node {
+  /** What the admin API offers. */
+  readonly admin: AdminOperations;
   readonly #config: NodeConfig;
   readonly #foundations: NodeFoundations;
   readonly #teardown: Teardown;
   readonly #cluster: Cluster | undefined;
   readonly #coordinator: CutoverCoordinator;
   readonly #operations: KeyOperations;
-  readonly #metrics: NodeMetrics;
-  readonly #startedAtMs = Date.now();
   readonly #stopped: { readonly promise: Promise<void>; readonly resolve: () => void };
   #redis: RedisServer | undefined;
   #adminPort = 0;
@@ -143,7 +131,14 @@ export class Node implements AdminOperations {
       shardIds: shards.map(({ shardId }) => shardId),
       clock: Date.now,
     });
-    this.#metrics = new NodeMetrics(() => this.status());
+    this.admin = new NodeAdmin({
+      foundations,
+      operations: this.#operations,
+      cluster,
+      isReady: () => this.#isReady,
+      isHealthy: () => this.#isHealthy,
+      clientCount: () => this.#redis?.clientCount ?? 0,
+    });
     let resolve = (): void => undefined;
     const promise = new Promise<void>((settle) => {
       resolve = settle;
@@ -171,7 +166,7 @@ export class Node implements AdminOperations {
   }
 
   /** Every shard is served here, or known to be served by another node. */
-  get healthy(): boolean {
+  get #isHealthy(): boolean {
     const isServed = (shard: NodeShard): boolean => {
       if (shard.isServing) return true;
       const leader = this.#cluster?.view.leaderOf(shard.shardId);
@@ -187,7 +182,7 @@ export class Node implements AdminOperations {
     await cluster?.join({
       foundations: this.#foundations,
       operations: this.#operations,
-      admin: this,
+      admin: this.admin,
     });
     this.#checkNotStopping();
     // Before the replay: a snapshot, or the log, may bring keys that stores need at once.
@@ -227,72 +222,6 @@ export class Node implements AdminOperations {
     this.#foundations.log.fatal({ code: error.code }, error.message);
     process.exitCode = 1;
     void this.stop();
-  }
-
-  status(): NodeStatus {
-    const { keys, shards } = this.#foundations;
-    return nodeStatus({
-      keys,
-      shards,
-      ready: this.#isReady,
-      cluster: this.#cluster?.status() ?? null,
-      uptimeMs: Date.now() - this.#startedAtMs,
-      clients: this.#redis?.clientCount ?? 0,
-      kekUris: keys.keks.uris,
-    });
-  }
-
-  async enableEncryption(waves?: readonly (readonly number[])[]): Promise<void> {
-    await this.#operations.enableEncryption(waves);
-  }
-
-  promoteMember(nodeId: string): Promise<void> {
-    return this.#inCluster().promoteMember(nodeId);
-  }
-
-  removeMember(nodeId: string): Promise<void> {
-    return this.#inCluster().removeMember(nodeId);
-  }
-
-  preferLeader(shardId: number, nodeId: string | null): Promise<void> {
-    return this.#inCluster().preferLeader(shardId, nodeId);
-  }
-
-  async digest(): Promise<Readonly<Record<number, ShardDigest>>> {
-    const digests: Record<number, ShardDigest> = {};
-    for (const { shardId, kv } of this.#foundations.shards) {
-      const { index, digest } = await kv.digest();
-      digests[shardId] = { index: index.toString(), digest };
-    }
-    return digests;
-  }
-
-  rotate(purpose: KeyPurpose): Promise<number> {
-    return this.#operations.rotate(purpose);
-  }
-
-  rewrap(): Promise<readonly string[]> {
-    return this.#operations.rewrap();
-  }
-
-  async useKeks(uris: readonly string[]): Promise<void> {
-    const { keks, state } = this.#foundations.keys;
-    await this.#operations.exclusively(() => keks.use(uris, (next) => checkOpensAll(next, state)));
-  }
-
-  async inspectLog(request: LogRequest): Promise<readonly LogEntrySummary[]> {
-    const shard = this.#foundations.shards[request.shardId];
-    if (shard) return summarizeLog(this.#foundations.logs.engine(shard.shardId), request);
-    const message = `expected a shard from 0 to ${this.#foundations.shards.length - 1}`;
-    throw new RaftsealError('RAFTSEAL_NODE_BAD_REQUEST', message);
-  }
-
-  verify(): Promise<VerifyReport> {
-    return verifyNode(this.#foundations);
-  }
-
-  metrics(): Promise<{ readonly contentType: string; readonly text: string }> {
-    return this.#metrics.text();
   }
 
   async #replay(): Promise<void> {
@@ -395,6 +324,7 @@ export class Node implements AdminOperations {
   async #listen(): Promise<void> {
     const { directory, shards, log } = this.#foundations;
     const config = this.#config;
+    const cluster = this.#cluster;
     const { tokenPath } = config.admin;
     const token = tokenPath
       ? await readToken(tokenPath)
@@ -402,26 +332,26 @@ export class Node implements AdminOperations {
     const redis = await openRedisListener(
       config.redis,
       {
-        keyspace: keyspaceOf(shards, this.#cluster?.view),
-        infoSection: () => infoSection(this.status()),
+        keyspace: keyspaceOf(shards, cluster?.view),
+        infoSection: () => infoSection(this.admin.status()),
       },
       { log, teardown: this.#teardown },
     );
     const admin = await adminServer(config.admin, {
-      operations: this,
-      ...(this.#cluster && { forward: (call) => this.#inCluster().forward(call) }),
+      operations: this.admin,
+      ...(cluster && { forward: (call) => cluster.forward(call) }),
       token,
       onInternalError: (error) => log.error({ err: error }, 'an admin call failed'),
     });
     this.#teardown.add(() => admin.close());
     this.#redis = redis;
     this.#adminPort = admin.port;
-    this.#cluster?.serveClients(redis.port);
+    cluster?.serveClients(redis.port);
   }
 
   #reportReady(): void {
     const { log, shards } = this.#foundations;
-    const { encryption } = this.status();
+    const { encryption } = this.admin.status();
     const ports = { redis: this.redisPort, admin: this.adminPort };
     const client = this.#cluster ? 'redis-cli -c' : 'redis-cli';
     log.info(
@@ -464,14 +394,6 @@ export class Node implements AdminOperations {
     } finally {
       this.#stopped.resolve();
     }
-  }
-
-  #inCluster(): Cluster {
-    if (this.#cluster) return this.#cluster;
-    throw new RaftsealError(
-      'RAFTSEAL_NODE_NOT_FOUND',
-      'this node is alone and has no members to change: start it with --etcd to be of a cluster',
-    );
   }
 
   #shard(shardId: number): NodeShard {

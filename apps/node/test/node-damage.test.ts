@@ -34,11 +34,11 @@ async function stoppedNode(config: NodeConfig = newConfig()): Promise<NodeConfig
 }
 
 function haltCodes(node: Node): readonly (string | null)[] {
-  return node.status().shards.map(({ haltCode }) => haltCode);
+  return node.admin.status().shards.map(({ haltCode }) => haltCode);
 }
 
 async function metric(node: Node, line: string): Promise<boolean> {
-  return (await node.metrics()).text.split('\n').includes(line);
+  return (await node.admin.metrics()).text.split('\n').includes(line);
 }
 
 /** Flips a byte in the one sealed row of a shard's store. */
@@ -75,7 +75,7 @@ describe('a shard whose log was forged', () => {
     }
     await expect(client.get(keyOf(1))).rejects.toThrow();
     await expect(client.set(keyOf(1), 'new')).rejects.toThrow();
-    expect(node.status().shards[1]).toMatchObject({
+    expect(node.admin.status().shards[1]).toMatchObject({
       state: 'halted',
       appliedIndex: `${index - 1n}`,
     });
@@ -92,7 +92,7 @@ describe('a shard whose log was forged', () => {
     expect(await metric(node, 'raftseal_shard_halted{shard="2"} 0')).toBe(true);
     expect(await metric(node, 'raftseal_shard_serving{shard="1"} 0')).toBe(true);
     expect(await clientOf(node).info('raftseal')).toContain('shards_halted:1');
-    const report = await node.verify();
+    const report = await node.admin.verify();
     expect(report).toMatchObject({ clean: false, sealedThroughout: false });
     expect(report.problems).toEqual([
       expect.stringMatching(`^entry ${index} of shard 1 .*: in the clear above the cutover$`),
@@ -149,7 +149,7 @@ describe('a shard whose store was damaged', () => {
     await flipRow(config, 1);
     const node = await running(config);
     const client = clientOf(node);
-    const report = await node.verify();
+    const report = await node.admin.verify();
     expect(report.problems).toEqual([
       expect.stringMatching(/^store of shard 1, row [0-9a-f]{16}: does not open/),
     ]);
@@ -158,7 +158,7 @@ describe('a shard whose store was damaged', () => {
     expect(await client.set(keyOf(1, 1), 'beside it')).toBe('OK');
     await expect(client.append(keyOf(1), 'more')).rejects.toThrow();
     expect(haltCodes(node)).toEqual([null, 'RAFTSEAL_KV_ROW_CORRUPT', null]);
-    expect(node.healthy).toBe(false);
+    expect(node.admin.healthy).toBe(false);
     for (const shardId of [0, 2]) {
       expect(await client.get(keyOf(shardId))).toBe(`in shard ${shardId}`);
       expect(await client.append(keyOf(shardId), '!')).toBe(11);
@@ -218,9 +218,9 @@ describe('a data directory of parts from different times', () => {
     const node = await running(config);
     const client = clientOf(node);
     for (let n = 0; n < 3; n++) await client.set(keyOf(1, n), 'value');
-    const head = node.status().shards[1]?.appliedIndex;
+    const head = node.admin.status().shards[1]?.appliedIndex;
     const firstIndex = async (): Promise<string | undefined> =>
-      (await node.inspectLog({ shardId: 1, from: undefined, limit: 1 }))[0]?.index;
+      (await node.admin.inspectLog({ shardId: 1, from: undefined, limit: 1 }))[0]?.index;
     while ((await firstIndex()) !== head) await new Promise((done) => setTimeout(done, 20));
     await node.stop();
     await forgetCutover(config);

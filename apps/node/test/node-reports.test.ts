@@ -25,7 +25,7 @@ describe('the status of a node', () => {
     const { status, text } = await adminCall(node, config, ['GET', '/v1/status']);
     const reported = JSON.parse(text) as NodeStatus;
     expect(status).toBe(200);
-    expect({ ...reported, uptimeMs: 0 }).toEqual({ ...node.status(), uptimeMs: 0 });
+    expect({ ...reported, uptimeMs: 0 }).toEqual({ ...node.admin.status(), uptimeMs: 0 });
     expect(reported).toMatchObject({
       version,
       ready: true,
@@ -34,9 +34,9 @@ describe('the status of a node', () => {
       encryption: 'sealed',
     });
     const before = reported.keys.find(({ purpose, active }) => purpose === 'raft' && active);
-    const dekId = await node.rotate('raft');
+    const dekId = await node.admin.rotate('raft');
     await client.set(keyOf(1), 'value');
-    const after = node.status();
+    const after = node.admin.status();
     expect(after.shards.map(({ raftDekId }) => raftDekId)).toEqual([dekId, dekId, dekId]);
     expect(after.keys).toContainEqual(expect.objectContaining({ dekId, active: true, seals: '1' }));
     expect(after.keys).toContainEqual(
@@ -75,7 +75,7 @@ describe('the metrics of a node', () => {
     const { status, text } = await adminCall(node, config, ['GET', '/metrics']);
     expect(status).toBe(200);
     const samples = parsed(text);
-    const { shards, keys } = node.status();
+    const { shards, keys } = node.admin.status();
     for (const { shardId, appliedIndex, cutoverIndex } of shards) {
       const of = (metric: string): number | undefined =>
         samples.get(`raftseal_${metric}{shard="${shardId}"}`);
@@ -99,8 +99,8 @@ describe('the metrics of a node', () => {
     const [one, other] = [await running(newConfig()), await running(newConfig())];
     const client = clientOf(one);
     await client.ping();
-    expect(parsed((await one.metrics()).text).get('raftseal_clients{}')).toBe(1);
-    expect(parsed((await other.metrics()).text).get('raftseal_clients{}')).toBe(0);
+    expect(parsed((await one.admin.metrics()).text).get('raftseal_clients{}')).toBe(1);
+    expect(parsed((await other.admin.metrics()).text).get('raftseal_clients{}')).toBe(0);
   });
 });
 
@@ -111,12 +111,13 @@ describe('the verification of a node', () => {
     for (let shardId = 0; shardId < SHARD_COUNT; shardId++) {
       await clientOf(node).set(keyOf(shardId), 'value');
     }
-    const online = await node.verify();
+    const online = await node.admin.verify();
     expect(online).toMatchObject({ clean: true, sealedThroughout: true, problems: [] });
     await node.stop();
     const offline = await verifyStoppedNode(config, pino({ level: 'silent' }));
     expect(offline).toMatchObject({ clean: true, sealedThroughout: true, problems: [] });
-    const storage = node.status().keys.find(({ purpose }) => purpose === 'storage')?.dekId ?? 0;
+    const storage =
+      node.admin.status().keys.find(({ purpose }) => purpose === 'storage')?.dekId ?? 0;
     for (const { sealed, cleartextRows } of offline.stores) {
       expect({ sealed, cleartextRows }).toEqual({ sealed: { [storage]: 1 }, cleartextRows: 0 });
     }
@@ -133,11 +134,11 @@ describe('the verification of a node', () => {
         await Promise.all(batch);
       }
     })();
-    const enabled = node.enableEncryption([[2], [1]]);
+    const enabled = node.admin.enableEncryption([[2], [1]]);
     for (let round = 0; round < 6; round++) {
-      expect((await node.verify()).problems).toEqual([]);
+      expect((await node.admin.verify()).problems).toEqual([]);
       if (round === 2) await enabled;
-      if (round > 2) await node.rotate(round % 2 === 0 ? 'raft' : 'storage');
+      if (round > 2) await node.admin.rotate(round % 2 === 0 ? 'raft' : 'storage');
     }
     writing = false;
     await writes;
@@ -147,7 +148,7 @@ describe('the verification of a node', () => {
     const config = newConfig();
     const node = await running(config);
     await writeFile(join(config.dataPath, 'core.1'), 'memory of a process');
-    const report = await node.verify();
+    const report = await node.admin.verify();
     expect(report).toMatchObject({ clean: false, problems: ['core.1: not a file of raftseal'] });
   });
 });
@@ -193,7 +194,7 @@ describe('what a node never says', () => {
     await client.set(KEY_NAME, VALUE);
     await expect(client.incr(KEY_NAME)).rejects.toThrow('not an integer');
     await expect(client.hget(KEY_NAME, VALUE)).rejects.toThrow('WRONGTYPE');
-    await node.rotate('raft');
+    await node.admin.rotate('raft');
     await client.append(KEY_NAME, VALUE);
     const secrets = await secretsOf(config);
     const token = await readFile(dataDirectoryPaths(config.dataPath).adminToken, 'utf8');

@@ -23,7 +23,7 @@ describe('a new node', () => {
   it('invariant 1: is sealed before anybody can write to it', async () => {
     const config = newConfig();
     const node = await running(config);
-    const status = node.status();
+    const status = node.admin.status();
     expect(status).toMatchObject({ ready: true, encryption: 'sealed', storage: 'sealed' });
     for (const shard of status.shards) {
       expect(shard).toMatchObject({ state: 'leading', log: 'sealed', haltCode: null });
@@ -31,7 +31,7 @@ describe('a new node', () => {
     }
     const client = clientOf(node);
     for (const shardId of shardIds) await client.set(keyOf(shardId), 'value');
-    const { logs } = await node.verify();
+    const { logs } = await node.admin.verify();
     for (const log of logs) expect(log.cleartextData).toBe(0);
   });
 
@@ -81,7 +81,7 @@ describe('a node that starts again', () => {
     const config = newConfig();
     for (let start = 1; start <= 3; start++) {
       const node = await running(config);
-      const { keys } = node.status();
+      const { keys } = node.admin.status();
       const epochs = keys.map(({ purpose, nonceEpoch }) => [purpose, nonceEpoch]);
       expect(new Map(epochs as [string, number][])).toEqual(
         new Map([
@@ -97,13 +97,13 @@ describe('a node that starts again', () => {
   it('keeps its identity, its keys and its token', async () => {
     const config = newConfig();
     const first = await running(config);
-    const { nodeId, clusterId, keys } = first.status();
+    const { nodeId, clusterId, keys } = first.admin.status();
     const token = await readFile(dataDirectoryPaths(config.dataPath).adminToken);
     await first.stop();
     const again = await running({ ...config, shardCount: undefined });
-    expect(again.status()).toMatchObject({ nodeId, clusterId });
+    expect(again.admin.status()).toMatchObject({ nodeId, clusterId });
     const dekIds = ({ dekId }: KeyStatus): number => dekId;
-    expect(new Set(again.status().keys.map(dekIds))).toEqual(new Set(keys.map(dekIds)));
+    expect(new Set(again.admin.status().keys.map(dekIds))).toEqual(new Set(keys.map(dekIds)));
     expect(await readFile(dataDirectoryPaths(config.dataPath).adminToken)).toEqual(token);
   });
 
@@ -112,14 +112,14 @@ describe('a node that starts again', () => {
     const node = await running(config);
     const client = clientOf(node);
     await client.set(keyOf(1), 'before');
-    await node.rotate('storage');
-    await node.rotate('raft');
+    await node.admin.rotate('storage');
+    await node.admin.rotate('raft');
     await client.set(keyOf(2), 'after');
     await node.stop();
     const again = await running(config);
     const values = [keyOf(1), keyOf(2)].map((key) => clientOf(again).get(key));
     expect(await Promise.all(values)).toEqual(['before', 'after']);
-    expect((await again.verify()).problems).toEqual([]);
+    expect((await again.admin.verify()).problems).toEqual([]);
   });
 });
 
@@ -135,14 +135,14 @@ describe('a running node', () => {
       adminCall(node, config, ['POST', path, body]);
     // The new one opens no key yet, so that it cannot be the only one.
     expect((await post('/v1/keks/use', { kekUris: [after] })).status).toBe(409);
-    expect(node.status().kekUris).toEqual([before]);
+    expect(node.admin.status().kekUris).toEqual([before]);
     for (const kekUris of [[before, after], [after]]) {
       expect((await post('/v1/keks/use', { kekUris })).status).toBe(200);
       expect((await post('/v1/keys/rewrap', {})).status).toBe(200);
-      for (const key of node.status().keys) expect(key.kekUris).toEqual(kekUris);
+      for (const key of node.admin.status().keys) expect(key.kekUris).toEqual(kekUris);
     }
     await client.set('later', 'value');
-    await node.rotate('raft');
+    await node.admin.rotate('raft');
     await node.stop();
     await expect(startNode(config)).rejects.toMatchObject({ code: 'RAFTSEAL_KEK_MISMATCH' });
     const again = await running({ ...config, kekUris: [after] });
@@ -158,7 +158,11 @@ describe('a node in the clear', () => {
     await client.set(keyOf(1), 'plain');
     const { status, text } = await adminCall(node, config, ['POST', '/v1/encryption/enable']);
     expect([status, JSON.parse(text)]).toMatchObject([409, { code: 'RAFTSEAL_NODE_KEK_REQUIRED' }]);
-    expect(node.status()).toMatchObject({ encryption: 'off', storage: 'cleartext', keys: [] });
+    expect(node.admin.status()).toMatchObject({
+      encryption: 'off',
+      storage: 'cleartext',
+      keys: [],
+    });
     expect(await client.get(keyOf(1))).toBe('plain');
     await client.set(keyOf(2), 'plain too');
     await node.stop();
@@ -185,9 +189,10 @@ describe('a node in the clear', () => {
     const writes = Array.from({ length: 300 }, (_, n) => client.set(`during:${n}`, `${n}`));
     expect((await adminCall(node, config, call)).status).toBe(202);
     expect(new Set(await Promise.all(writes))).toEqual(new Set(['OK']));
-    while (node.status().encryption !== 'sealed') await new Promise((done) => setImmediate(done));
+    while (node.admin.status().encryption !== 'sealed')
+      await new Promise((done) => setImmediate(done));
     for (const shardId of shardIds) await client.set(keyOf(shardId, 1), 'late');
-    const report = await node.verify();
+    const report = await node.admin.verify();
     expect(report.problems).toEqual([]);
     await node.stop();
     await expect(startNode(config)).rejects.toMatchObject({
@@ -206,7 +211,7 @@ describe('a node in the clear', () => {
       code: 'RAFTSEAL_NODE_CLEARTEXT_DATA',
     });
     const again = await running(config);
-    expect(again.status()).toMatchObject({ encryption: 'off', clusterId: null });
+    expect(again.admin.status()).toMatchObject({ encryption: 'off', clusterId: null });
     expect(await clientOf(again).get(keyOf(1))).toBe('plain');
   });
 });
@@ -224,7 +229,7 @@ describe('a start that fails', () => {
       });
       expect(existsSync(dataDirectoryPaths(config.dataPath).lock)).toBe(false);
       const node = await running(config);
-      expect(node.status().encryption).toBe('sealed');
+      expect(node.admin.status().encryption).toBe('sealed');
     },
   );
 
@@ -265,7 +270,7 @@ describe('a node that is stopped', () => {
       await node.stopped;
       expect(existsSync(dataDirectoryPaths(config.dataPath).lock)).toBe(false);
       const again = await running(config);
-      expect(again.status().encryption).toBe('sealed');
+      expect(again.admin.status().encryption).toBe('sealed');
     }
   });
 

@@ -15,6 +15,7 @@ import { servedPeer } from '../peer/serving.ts';
 import { expectSameState, keyIn, leadAll, TIME_LIMIT_MS } from './cluster-steps.ts';
 import { EtcdByHand } from './etcd-by-hand.ts';
 import {
+  adminsOf,
   type ClusterPlace,
   clusterClient,
   configOf,
@@ -67,13 +68,13 @@ describe('a node that leads nothing', { timeout: TIME_LIMIT_MS }, () => {
     const enabled = await command(asked, 'encryption', 'enable');
     expect(enabled).toEqual(done(expect.stringMatching(/(shard \d: sealed above .*\n){4}/)));
     expect(await command(asked, 'encryption', 'enable')).toEqual(enabled);
-    const before = activeKeys(asked.node.status());
+    const before = activeKeys(asked.node.admin.status());
     for (const purpose of ['raft', 'storage']) {
       expect(await command(asked, 'rotate-dek', '--purpose', purpose)).toMatchObject({
         exitCode: 0,
       });
     }
-    const nodes = [first.node, asked.node, learner];
+    const nodes = [...adminsOf([first.node, asked.node]), learner];
     await until(async () => {
       const keys = await Promise.all(nodes.map(async (node) => activeKeys(await node.status())));
       return keys.every((each) => changed(before, each));
@@ -96,7 +97,7 @@ describe('a node that leads nothing', { timeout: TIME_LIMIT_MS }, () => {
     expect(learner.log.some(({ code }) => code === 'RAFTSEAL_NODE_REMOVED')).toBe(true);
     const list = await command(asked, 'member', 'list');
     expect(list.stdout).not.toContain(nodeId);
-    const { nodeId: own } = asked.node.status();
+    const { nodeId: own } = asked.node.admin.status();
     expect(list.stdout).toMatch(new RegExp(`${own} \\(this node\\) +voter +alive `));
     await until(() => [...ledBy(first.node), ...ledBy(asked.node)].length === SHARD_COUNT);
     expect(await clusterClient([asked.node]).get('early')).toBe('1');
@@ -107,7 +108,7 @@ describe('a node that leads nothing', { timeout: TIME_LIMIT_MS }, () => {
     const first = await started(configOf(place, 'a'));
     await leadAll(first.node);
     const learner = await started(configOf(place, 'l', { role: 'learner' }));
-    const { nodeId } = first.node.status();
+    const { nodeId } = first.node.admin.status();
     const refused = async (code: string, ...args: readonly string[]): Promise<void> => {
       const { exitCode, stderr } = await command(learner, ...args);
       expect(exitCode).toBe(1);
@@ -116,7 +117,7 @@ describe('a node that leads nothing', { timeout: TIME_LIMIT_MS }, () => {
     await refused('RAFTSEAL_NODE_LAST_VOTER', 'member', 'remove', nodeId);
     await refused('RAFTSEAL_NODE_UNKNOWN_MEMBER', 'member', 'remove', 'node-0');
     await refused('RAFTSEAL_NODE_UNKNOWN_MEMBER', 'member', 'promote', 'node-0');
-    const own = learner.node.status().nodeId;
+    const own = learner.node.admin.status().nodeId;
     await refused('RAFTSEAL_NODE_UNKNOWN_MEMBER', 'shard', 'prefer', '1', own);
     expect(roles(first.node)).toEqual(
       new Map([
@@ -138,7 +139,11 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
     expect(stderr).toContain(`expected ${nodeId} to show that it can seal and open`);
     expect(stderr).toMatch(why);
     expect(await hand.entries(0)).toEqual(before);
-    expect(asked.node.status()).toMatchObject({ encryption: 'off', clusterId: null, keys: [] });
+    expect(asked.node.admin.status()).toMatchObject({
+      encryption: 'off',
+      clusterId: null,
+      keys: [],
+    });
   }
 
   it('is not enabled while a member is out of reach', async () => {
@@ -146,9 +151,9 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
     const first = await started(configOf(place, 'a', clear));
     await leadAll(first.node);
     const gone = await member(configOf(place, 'b', clear));
-    const { nodeId } = gone.status();
+    const { nodeId } = gone.admin.status();
     await gone.stop();
-    await until(() => first.node.status().cluster?.members.some(isGone(nodeId)) === true);
+    await until(() => first.node.admin.status().cluster?.members.some(isGone(nodeId)) === true);
     await expectRefused(first, place, nodeId, /is not in reach/);
   });
 
@@ -159,7 +164,7 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
     const founder = configOf(place, 'a', { ...clear, kekUris: [] });
     const first = await member(founder);
     const other = await member(configOf(place, 'b', { ...clear, kekUris: [kekUri] }));
-    const { nodeId } = other.status();
+    const { nodeId } = other.admin.status();
     await first.stop();
     const again = await started({ ...founder, kekUris: [place.kekUri] });
     await leadAll(again.node);
@@ -167,7 +172,7 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
     await other.stop();
     await member(configOf(place, 'b', { ...clear, kekUris: [] }));
     await until(
-      () => again.node.status().cluster?.members.every(({ isAlive }) => isAlive) === true,
+      () => again.node.admin.status().cluster?.members.every(({ isAlive }) => isAlive) === true,
     );
     await expectRefused(again, place, nodeId, /RAFTSEAL_NODE_KEK_REQUIRED.* started without a KEK/);
   });
@@ -207,12 +212,12 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
     await leadAll(first);
     const config = configOf(place, 'b', clear);
     const second = await member(config);
-    await first.enableEncryption();
-    await until(() => second.status().encryption === 'sealed');
+    await first.admin.enableEncryption();
+    await until(() => second.admin.status().encryption === 'sealed');
     await second.stop();
     await clusterClient([first]).set(keyIn(1), 'between');
     const again = await member(config);
-    expect(again.status()).toMatchObject({ encryption: 'sealed', storage: 'sealed' });
+    expect(again.admin.status()).toMatchObject({ encryption: 'sealed', storage: 'sealed' });
     await first.stop();
     await until(() => ledBy(again).length === SHARD_COUNT);
     const client = clusterClient([again]);
@@ -247,7 +252,7 @@ describe('raftseal resync-sidecar', { timeout: TIME_LIMIT_MS }, () => {
     await second.stop();
     expect((await resync()).stderr).toContain('RAFTSEAL_APPLIER_RESYNC_NOT_NEEDED');
     const sidecar = join(config.dataPath, 'keys', 'keys.raftseal');
-    await first.rotate('raft');
+    await first.admin.rotate('raft');
     await rm(sidecar);
     await expect(startNode(config)).rejects.toMatchObject({
       code: 'RAFTSEAL_NODE_SIDECAR_MISSING',
@@ -256,8 +261,8 @@ describe('raftseal resync-sidecar', { timeout: TIME_LIMIT_MS }, () => {
     expect((await readFile(sidecar)).length).toBeGreaterThan(0);
     await clusterClient([first]).set(keyIn(1), 'x');
     const again = await member(config);
-    await expectSameState([first, again]);
-    expect((await again.verify()).problems).toEqual([]);
+    await expectSameState([first.admin, again.admin]);
+    expect((await again.admin.verify()).problems).toEqual([]);
   });
 });
 
@@ -266,7 +271,7 @@ function option(name: string, value: string): readonly [string, string] {
 }
 
 function roles(node: Node): ReadonlyMap<string, string> {
-  return new Map(node.status().cluster?.members.map(({ nodeId, role }) => [nodeId, role]));
+  return new Map(node.admin.status().cluster?.members.map(({ nodeId, role }) => [nodeId, role]));
 }
 
 function isGone(wanted: string): (member: { nodeId: string; isAlive: boolean }) => boolean {

@@ -17,6 +17,7 @@ import {
 } from './cluster-steps.ts';
 import { EtcdByHand } from './etcd-by-hand.ts';
 import {
+  adminsOf,
   type ClusterPlace,
   clusterClient,
   configOf,
@@ -63,7 +64,7 @@ async function writeAll(client: RedisCluster, value: string): Promise<void> {
 async function expectTruncated(place: ClusterPlace, missing?: Node): Promise<void> {
   const byHand = new EtcdByHand(place);
   for (const shardId of shardIds) {
-    const applied = missing?.status().shards[shardId]?.appliedIndex ?? '0';
+    const applied = missing?.admin.status().shards[shardId]?.appliedIndex ?? '0';
     const [first] = await byHand.entries(shardId);
     expect(first?.index ?? 2n ** 64n, `first entry of shard ${shardId}`).toBeGreaterThan(
       BigInt(applied) + 1n,
@@ -91,29 +92,29 @@ describe('a follower that missed the cutover, and whose log is truncated past it
     const late = await member(withEtcd(config, { endpoints }));
     const client = clusterClient(nodes);
     await writeAll(client, 'early');
-    await durable([...nodes, late]);
+    await durable(adminsOf([...nodes, late]));
     // It can show that it has the KEK, and hears nothing of what the others do then.
     relay.stall();
-    await first.enableEncryption();
-    await until(() => nodes.every((node) => node.status().encryption === 'sealed'));
-    expect(late.status().encryption).toBe('off');
+    await first.admin.enableEncryption();
+    await until(() => nodes.every((node) => node.admin.status().encryption === 'sealed'));
+    expect(late.admin.status().encryption).toBe('off');
     await late.stop();
     await writeAll(client, 'late');
-    await truncateBehind(place, first);
+    await truncateBehind(place, first.admin);
     await expectTruncated(place, late);
 
     const back = await loggedMember(config);
-    expect(back.node.status().encryption).toBe('sealed');
+    expect(back.node.admin.status().encryption).toBe('sealed');
     await writeAll(client, 'later');
-    await expectSameState([...nodes, back.node]);
+    await expectSameState(adminsOf([...nodes, back.node]));
     expect(back.log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED)).toHaveLength(4);
-    expect((await back.node.verify()).problems).toEqual([]);
+    expect((await back.node.admin.verify()).problems).toEqual([]);
 
     const learner = await loggedMember(configOf(place, 'l', { role: 'learner' }));
     await writeAll(client, 'last');
-    await expectSameState([...nodes, learner.node]);
+    await expectSameState(adminsOf([...nodes, learner.node]));
     expect(learner.log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED)).toHaveLength(4);
-    const dekIds = (node: Node) => new Set(node.status().keys.map(({ dekId }) => dekId));
+    const dekIds = (node: Node) => new Set(node.admin.status().keys.map(({ dekId }) => dekId));
     expect(dekIds(learner.node)).toEqual(dekIds(first));
     for (const node of nodes) await node.stop();
     await expectServed(back.node, 'last');
@@ -127,13 +128,13 @@ describe('a node that is new to a truncated log', { timeout: TIME_LIMIT_MS }, ()
     await leadAll(first);
     const client = clusterClient([first]);
     await writeAll(client, 'early');
-    await truncateBehind(place, first);
+    await truncateBehind(place, first.admin);
     await expectTruncated(place);
     const { node, log } = await loggedMember(configOf(place, 'b', clear));
-    await expectSameState([first, node]);
+    await expectSameState([first.admin, node.admin]);
     expect(log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED)).toHaveLength(4);
-    await first.enableEncryption();
-    await until(() => node.status().encryption === 'sealed');
+    await first.admin.enableEncryption();
+    await until(() => node.admin.status().encryption === 'sealed');
     await writeAll(client, 'late');
     await first.stop();
     await expectServed(node, 'late');
@@ -154,19 +155,19 @@ describe('a node that is new to a truncated log', { timeout: TIME_LIMIT_MS }, ()
     );
     const client = clusterClient([survivor]);
     await writeAll(client, 'x'.repeat(LARGE_BYTES));
-    await expectSameState([survivor, doomed]);
-    await truncateBehind(place, survivor);
+    await expectSameState([survivor.admin, doomed]);
+    await truncateBehind(place, survivor.admin);
     relay.onAnswer = (bytes) => {
       if (bytes > LARGE_BYTES) void doomed.kill();
     };
     const { node, log } = await loggedMember(configOf(place, 'l', { role: 'learner' }));
     await writeAll(client, 'late');
-    await expectSameState([survivor, node]);
+    await expectSameState([survivor.admin, node.admin]);
     expect(log).toContainEqual(
       expect.objectContaining({ msg: 'no snapshot from a node', from: nodeId }),
     );
     const installed = log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED);
-    expect(installed.some(({ from }) => from === survivor.status().nodeId)).toBe(true);
+    expect(installed.some(({ from }) => from === survivor.admin.status().nodeId)).toBe(true);
   });
 
   it('installs a second snapshot where the log has moved on past the first', async () => {
@@ -176,7 +177,7 @@ describe('a node that is new to a truncated log', { timeout: TIME_LIMIT_MS }, ()
     const first = await member(withPeerPorts(configOf(place, 'a'), peerPort, relay.port));
     const client = clusterClient([first]);
     await writeAll(client, 'x'.repeat(LARGE_BYTES));
-    await truncateBehind(place, first);
+    await truncateBehind(place, first.admin);
     const halfway = new Promise<void>((resolve) => {
       relay.onAnswer = (bytes) => {
         if (bytes < LARGE_BYTES) return;
@@ -188,10 +189,10 @@ describe('a node that is new to a truncated log', { timeout: TIME_LIMIT_MS }, ()
     const starting = loggedMember(configOf(place, 'l', { role: 'learner' }));
     await halfway;
     await writeAll(client, 'late');
-    await truncateBehind(place, first);
+    await truncateBehind(place, first.admin);
     relay.resume();
     const { node, log } = await starting;
-    await expectSameState([first, node]);
+    await expectSameState([first.admin, node.admin]);
     const indexes = log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED).map(({ index }) => index);
     expect(indexes.length).toBeGreaterThan(SHARD_COUNT);
   });
@@ -208,19 +209,19 @@ describe('a member that is gone', { timeout: TIME_LIMIT_MS }, () => {
     const gone = await member(config);
     const client = clusterClient([first]);
     await writeAll(client, 'early');
-    await durable([first, gone]);
+    await durable([first.admin, gone.admin]);
     await gone.stop();
     await writeAll(client, 'x'.repeat((3 * MIB) / keys.length));
     await until(async () => {
       const byHand = new EtcdByHand(place);
       const firsts = await Promise.all(shardIds.map((shardId) => byHand.entries(shardId)));
       return firsts.every(([entry], shardId) => {
-        const { appliedIndex = '0' } = gone.status().shards[shardId] ?? {};
+        const { appliedIndex = '0' } = gone.admin.status().shards[shardId] ?? {};
         return (entry?.index ?? 2n ** 64n) > BigInt(appliedIndex) + 1n;
       });
     });
     const { node, log } = await loggedMember(config);
-    await expectSameState([first, node]);
+    await expectSameState([first.admin, node.admin]);
     expect(log.filter(({ msg }) => msg === SNAPSHOT_INSTALLED)).toHaveLength(SHARD_COUNT);
   });
 });

@@ -104,15 +104,15 @@ export async function led(nodes: readonly Replica[]): Promise<void> {
  * Resolves once it does.
  */
 export async function leadAll(leader: Node): Promise<void> {
-  await preferForAll(leader, leader.status().nodeId);
-  await until(() => ledBy(leader).length === leader.status().shards.length);
+  await preferForAll(leader, leader.admin.status().nodeId);
+  await until(() => ledBy(leader).length === leader.admin.status().shards.length);
 }
 
 /** @param by any node of the cluster */
 export async function preferForAll(by: Node, nodeId: string): Promise<void> {
-  const { shards } = by.status();
-  await until(() => by.status().cluster?.members.find(isNode(nodeId))?.isAlive === true);
-  for (const { shardId } of shards) await by.preferLeader(shardId, nodeId);
+  const { shards } = by.admin.status();
+  await until(() => by.admin.status().cluster?.members.find(isNode(nodeId))?.isAlive === true);
+  for (const { shardId } of shards) await by.admin.preferLeader(shardId, nodeId);
 }
 
 function isNode(nodeId: string): (member: MemberStatus) => boolean {

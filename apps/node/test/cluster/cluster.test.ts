@@ -29,14 +29,14 @@ async function settled(nodes: readonly Node[]): Promise<void> {
   await until(() => {
     const led = nodes.map((node) => ledBy(node).length);
     const all = led.reduce((sum, count) => sum + count, 0) === SHARD_COUNT;
-    return all && nodes.every((node) => node.healthy) && led.every((count) => count > 0);
+    return all && nodes.every((node) => node.admin.healthy) && led.every((count) => count > 0);
   });
 }
 
 async function applied(nodes: readonly Node[]): Promise<void> {
   await until(() => {
     const indexes = nodes.map((node) =>
-      node
+      node.admin
         .status()
         .shards.map(({ appliedIndex }) => appliedIndex)
         .join(),
@@ -49,7 +49,7 @@ describe('a cluster', () => {
   it('is founded sealed, takes nodes in, spreads its shards and serves cluster clients', async () => {
     const place = newPlace(etcd);
     const first = await member(configOf(place, 'a'));
-    expect(first.status().encryption).toBe('sealed');
+    expect(first.admin.status().encryption).toBe('sealed');
     expect(ledBy(first)).toEqual(shardIds);
     const nodes = [first, await member(configOf(place, 'b')), await member(configOf(place, 'c'))];
     await settled(nodes);
@@ -57,14 +57,14 @@ describe('a cluster', () => {
     for (let n = 0; n < 100; n++) expect(await client.set(`key:${n}`, `value ${n}`)).toBe('OK');
     for (let n = 0; n < 100; n++) expect(await client.get(`key:${n}`)).toBe(`value ${n}`);
     await applied(nodes);
-    const digests = await Promise.all(nodes.map((node) => node.digest()));
+    const digests = await Promise.all(nodes.map((node) => node.admin.digest()));
     expect(digests[1]).toEqual(digests[0]);
     expect(digests[2]).toEqual(digests[0]);
-    for (const node of nodes) expect((await node.verify()).problems).toEqual([]);
-    const metrics = (await first.metrics()).text;
+    for (const node of nodes) expect((await node.admin.verify()).problems).toEqual([]);
+    const metrics = (await first.admin.metrics()).text;
     expect(metrics).toContain('raftseal_cluster_members{state="alive"} 3');
     expect(metrics).toContain(`raftseal_cluster_shards_led ${SHARD_COUNT}`);
-    const members = first.status().cluster?.members ?? [];
+    const members = first.admin.status().cluster?.members ?? [];
     expect(members.map(({ role, isAlive }) => [role, isAlive])).toEqual(
       members.map(() => ['voter', true]),
     );
@@ -88,7 +88,7 @@ describe('a cluster', () => {
     await applied([back, ...others]);
     await settled([back, ...others]);
     for (let n = 0; n < 50; n++) expect(await client.get(`key:${n}`)).toBe(`${n}`);
-    expect((await back.verify()).problems).toEqual([]);
+    expect((await back.admin.verify()).problems).toEqual([]);
   }, 60_000);
 
   it('is cut over while nodes hold data in the clear, and a learner joins sealed', async () => {
@@ -100,19 +100,19 @@ describe('a cluster', () => {
     const client = clusterClient(nodes);
     for (let n = 0; n < 50; n++) await client.set(`key:${n}`, 'early');
     const leader = nodes.find((node) => ledBy(node).includes(0));
-    await leader?.enableEncryption();
-    await until(() => nodes.every((node) => node.status().encryption === 'sealed'));
+    await leader?.admin.enableEncryption();
+    await until(() => nodes.every((node) => node.admin.status().encryption === 'sealed'));
     for (let n = 0; n < 50; n++) await client.set(`key:${n}`, 'late');
-    await leader?.rotate('raft');
-    await leader?.rotate('storage');
+    await leader?.admin.rotate('raft');
+    await leader?.admin.rotate('storage');
     for (let n = 50; n < 60; n++) await client.set(`key:${n}`, 'later');
     const learner = await member(configOf(place, 'l', { role: 'learner' }));
     await applied([...nodes, learner]);
     expect(ledBy(learner)).toEqual([]);
-    expect(await learner.digest()).toEqual(await nodes[0]?.digest());
-    expect((await learner.verify()).problems).toEqual([]);
-    expect(learner.status().keys.map(({ dekId }) => dekId)).toEqual(
-      leader?.status().keys.map(({ dekId }) => dekId),
+    expect(await learner.admin.digest()).toEqual(await nodes[0]?.admin.digest());
+    expect((await learner.admin.verify()).problems).toEqual([]);
+    expect(learner.admin.status().keys.map(({ dekId }) => dekId)).toEqual(
+      leader?.admin.status().keys.map(({ dekId }) => dekId),
     );
   }, 60_000);
 });
@@ -145,12 +145,12 @@ describe('a node is refused', () => {
     const second = await member(config);
     await settled([first, second]);
     const leader = [first, second].find((node) => ledBy(node).includes(0)) ?? first;
-    await leader.removeMember(second.status().nodeId);
+    await leader.admin.removeMember(second.admin.status().nodeId);
     await second.stopped;
     process.exitCode = 0;
     await until(() => ledBy(first).length === SHARD_COUNT);
     await expect(startNode(config)).rejects.toMatchObject({ code: 'RAFTSEAL_NODE_REMOVED' });
-    await expect(first.removeMember(first.status().nodeId)).rejects.toMatchObject({
+    await expect(first.admin.removeMember(first.admin.status().nodeId)).rejects.toMatchObject({
       code: 'RAFTSEAL_NODE_LAST_VOTER',
     });
   }, 60_000);
@@ -177,6 +177,6 @@ describe('a node that lost its sidecar', () => {
     await resyncSidecar({ dataPath, kekUris, cluster }, pino({ level: 'silent' }));
     const again = await member(config);
     await applied([first, again]);
-    expect(await again.digest()).toEqual(await first.digest());
+    expect(await again.admin.digest()).toEqual(await first.admin.digest());
   }, 60_000);
 });

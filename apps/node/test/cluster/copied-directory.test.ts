@@ -60,13 +60,13 @@ describe('two copies of a data directory', { timeout: TIME_LIMIT_MS }, () => {
       expect(results.map(codeOf)).toContain('RAFTSEAL_ENGINE_IDENTITY_IN_USE');
       const [node] = started;
       if (!node) throw new Error('one has started');
-      await preferForAll(other, node.status().nodeId);
+      await preferForAll(other, node.admin.status().nodeId);
       await until(() => ledBy(node).length === SHARD_COUNT);
       const writers = startWriters([client], `round ${round}`);
       await until(() => writers.acknowledged > 200);
       await writers.stop();
       expect(writers.failures).toEqual([]);
-      await expectSameState([other, node]);
+      await expectSameState([other.admin, node.admin]);
       await node.stop();
     }
     await other.stop();
@@ -84,7 +84,7 @@ describe('two copies of a data directory', { timeout: TIME_LIMIT_MS }, () => {
     const original = await SpawnedMember.start(configOf(place, 'a'));
     const { nodeId } = await original.status();
     await preferForAll(other, nodeId);
-    await until(() => ledBy(other).length === 0 && other.healthy);
+    await until(() => ledBy(other).length === 0 && other.admin.healthy);
     const client = clusterClient([other]);
     const writers = startWriters([client], 'before');
     await until(() => writers.acknowledged > 200);
@@ -109,7 +109,7 @@ describe('two copies of a data directory', { timeout: TIME_LIMIT_MS }, () => {
     expect(after.failures).toEqual([]);
     expect(await after.lost(clusterClient([other]))).toEqual([]);
     expect(await writers.lost(clusterClient([other]))).toEqual([]);
-    await expectSameState([other, copy]);
+    await expectSameState([other.admin, copy]);
     copy.terminate();
     expect(await copy.ended()).toBe(0);
     await other.stop();

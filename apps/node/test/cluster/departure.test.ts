@@ -14,6 +14,7 @@ import {
   truncateBehind,
 } from './cluster-steps.ts';
 import {
+  adminsOf,
   clusterClient,
   configOf,
   ledBy,
@@ -46,7 +47,7 @@ describe('SIGTERM', { timeout: TIME_LIMIT_MS }, () => {
     for (let round = 1; round <= ROUNDS; round++) {
       const { nodeId } = await leaving.status();
       await preferForAll(first, nodeId);
-      await until(() => nodes.every((node) => ledBy(node).length === 0 && node.healthy));
+      await until(() => nodes.every((node) => ledBy(node).length === 0 && node.admin.healthy));
       const clients = Array.from({ length: WRITERS }, () => clusterClient(nodes));
       const writers = startWriters(clients, `round ${round}`);
       await until(() => writers.acknowledged > 500);
@@ -63,7 +64,7 @@ describe('SIGTERM', { timeout: TIME_LIMIT_MS }, () => {
       );
       leaving = await SpawnedMember.start(configOf(place, 'c'));
     }
-    await expectSameState([...nodes, leaving]);
+    await expectSameState([...adminsOf(nodes), leaving]);
   });
 
   it('of a node that starts ends it, wherever it has got to', async () => {
@@ -96,13 +97,13 @@ describe('SIGTERM', { timeout: TIME_LIMIT_MS }, () => {
     await leadAll(founder);
     const config = configOf(place, 'b');
     const other = await member(config);
-    await durable([founder, other]);
+    await durable([founder.admin, other.admin]);
     await other.stop();
     const client = clusterClient([founder]);
     for (let shardId = 0; shardId < SHARD_COUNT; shardId++) {
       for (const key of keysIn(shardId, 10)) await client.set(key, 'x');
     }
-    await truncateBehind(place, founder);
+    await truncateBehind(place, founder.admin);
     await founder.stop();
     const waiting = new SpawnedMember(config);
     const { msg } = await waiting.said(({ code }) => code === 'RAFTSEAL_NODE_PEER_UNAVAILABLE');

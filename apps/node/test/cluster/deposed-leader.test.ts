@@ -93,11 +93,11 @@ describe('a leader that is stopped until another leads', { timeout: TIME_LIMIT_M
     const strict = await SpawnedMember.start(reading(configOf(place, 'strict'), 'strict'));
     const leaders = [leased, strict, leased, strict];
     for (const [shardId, leader] of leaders.entries()) {
-      await heir.preferLeader(shardId, (await leader.status()).nodeId);
+      await heir.admin.preferLeader(shardId, (await leader.status()).nodeId);
     }
     const atHeir = directClient(heir);
     for (let round = 1; round <= ROUNDS; round++) {
-      await until(() => ledBy(heir).length === 0 && heir.healthy);
+      await until(() => ledBy(heir).length === 0 && heir.admin.healthy);
       const lines = [];
       for (const [shardId, { redisPort }] of leaders.entries()) {
         const [key = '', another = ''] = keysIn(shardId, 2);
@@ -126,7 +126,7 @@ describe('a leader that is stopped until another leads', { timeout: TIME_LIMIT_M
         expect([await client.get(key), await client.get(another)]).toEqual(['new', 'new']);
       }
     }
-    await expectSameState([heir, leased, strict]);
+    await expectSameState([heir.admin, leased, strict]);
     await expectTermsInOrder(place);
   });
 });
@@ -145,7 +145,7 @@ describe('a leader that is cut off from etcd until another leads', {
     const keys = shardIds.flatMap((shardId) => keysIn(shardId, 1));
     const [another = ''] = keysIn(1, 2).slice(1);
     for (let round = 1; round <= ROUNDS; round++) {
-      await until(() => ledBy(cutOff).length === SHARD_COUNT && heir.healthy);
+      await until(() => ledBy(cutOff).length === SHARD_COUNT && heir.admin.healthy);
       const reader = await Line.open(cutOff.redisPort);
       for (const key of keys) expect(await reader.ask('SET', key, 'old')).toBe('+OK\r\n');
       relay.stall();
@@ -173,7 +173,7 @@ describe('a leader that is cut off from etcd until another leads', {
       expect(await written()).toMatch(UNKNOWN);
       for (const key of keys) expect(await clusterClient([heir]).get(key)).toBe('new');
     }
-    await expectSameState([cutOff, heir]);
+    await expectSameState([cutOff.admin, heir.admin]);
     expect(await clusterClient([heir]).get(another)).toBeNull();
     await expectTermsInOrder(place);
   });

@@ -10,6 +10,7 @@ import { startWriters, type Writers } from '../acceptance/writers.ts';
 import { RawClient, request } from '../redis/raw-client.ts';
 import { expectSameState, keyIn, led, TIME_LIMIT_MS, withEtcd } from './cluster-steps.ts';
 import {
+  adminsOf,
   type ClusterPlace,
   clusterClient,
   configOf,
@@ -52,9 +53,10 @@ async function world(): Promise<World> {
   const place = newPlace(etcd);
   const nodes = [await member(configOf(place, 'a')), await member(configOf(place, 'b'))];
   const [, second] = nodes;
-  for (const shardId of [1, 3]) await second?.preferLeader(shardId, second.status().nodeId);
+  for (const shardId of [1, 3])
+    await second?.admin.preferLeader(shardId, second.admin.status().nodeId);
   await until(() => second !== undefined && ledBy(second).length === 2);
-  await led(nodes);
+  await led(adminsOf(nodes));
   const clients = Array.from({ length: WRITERS }, () => clusterClient(nodes));
   const writers = startWriters(clients, 'key');
   onTestFinished(() => writers.stop());
@@ -81,9 +83,11 @@ async function expectNothingLost({ nodes, client, writers }: World): Promise<voi
   await writers.stop();
   for (const failure of writers.failures) expect(failure).toMatch(FAILURE);
   expect(await writers.lost(client)).toEqual([]);
-  await expectSameState(nodes);
+  await expectSameState(adminsOf(nodes));
   for (const node of nodes) {
-    expect(node.status().shards.map(({ haltCode }) => haltCode)).toEqual(shardIds.map(() => null));
+    expect(node.admin.status().shards.map(({ haltCode }) => haltCode)).toEqual(
+      shardIds.map(() => null),
+    );
   }
 }
 
@@ -106,12 +110,12 @@ describe('writes to a cluster', { timeout: TIME_LIMIT_MS }, () => {
     for (const [at, node] of nodes.entries()) {
       const client = clients[at];
       if (!client) throw new Error('there is a client for each node');
-      expect(node.healthy).toBe(false);
+      expect(node.admin.healthy).toBe(false);
       // Of a shard that it led; of the others it says who led them.
       const key = keyIn(at);
       expect(await client.ask(request('GET', key), '\r\n')).toBe(NO_LEADER);
       expect(await client.ask(request('SET', key, 'x'), '\r\n')).toBe(NO_LEADER);
-      await expect(node.preferLeader(0, null)).rejects.toMatchObject({
+      await expect(node.admin.preferLeader(0, null)).rejects.toMatchObject({
         code: 'RAFTSEAL_ENGINE_UNAVAILABLE',
       });
     }

@@ -48,18 +48,18 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
     const first = await member(configOf(place, 'a', { leaseTtlMs }));
     await leadAll(first);
     const second = await member(configOf(place, 'b', { leaseTtlMs }));
-    const other = second.status().nodeId;
+    const other = second.admin.status().nodeId;
     const [atFirst, atSecond] = [directClient(first), directClient(second)];
     const hand = new EtcdByHand(place);
 
     // The name of another node in the key of a leader: the term is what counts.
     await hand.put('leaders/1', other);
     await until(
-      () => second.status().cluster?.members.some(({ leads }) => leads.includes(1)) === true,
+      () => second.admin.status().cluster?.members.some(({ leads }) => leads.includes(1)) === true,
     );
     await expect(atSecond.set(keyIn(1), 'x')).rejects.toThrow(/^CLUSTERDOWN /);
     expect(await atFirst.set(keyIn(1), 'x')).toBe('OK');
-    await hand.put('leaders/1', first.status().nodeId);
+    await hand.put('leaders/1', first.admin.status().nodeId);
 
     // A wish for a voter that is none makes the others wait for a moment, in which a key is put that
     // no node has made: the term of the leader is over, and nobody has the new one.
@@ -67,7 +67,8 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
     await hand.put('nodes/nobody', IDLE);
     await hand.put('preferred/2', 'nobody');
     await until(
-      () => first.status().cluster?.members.some(({ nodeId }) => nodeId === 'nobody') === true,
+      () =>
+        first.admin.status().cluster?.members.some(({ nodeId }) => nodeId === 'nobody') === true,
     );
     await hand.replace('leaders/2', 'nobody');
     const head = await hand.entries(2);
@@ -85,8 +86,8 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
     for (let shardId = 0; shardId < SHARD_COUNT; shardId++) {
       for (const key of keysIn(shardId, 5)) expect(await client.set(key, 'later')).toBe('OK');
     }
-    await until(() => first.healthy && second.healthy);
-    await expectSameState([first, second]);
+    await until(() => first.admin.healthy && second.admin.healthy);
+    await expectSameState([first.admin, second.admin]);
   });
 
   it('leaves members at work, and is no way into the cluster', async () => {
@@ -95,7 +96,7 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
     await leadAll(first);
     const config = configOf(place, 'b');
     const second = await member(config);
-    const { nodeId } = second.status();
+    const { nodeId } = second.admin.status();
     const hand = new EtcdByHand(place);
     const client = clusterClient([first]);
     for (const role of ['{"role":"learner"}', '{"role":"king"}', 'x', undefined]) {
@@ -104,7 +105,7 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
       for (let shardId = 0; shardId < SHARD_COUNT; shardId++) {
         expect(await client.set(keyIn(shardId), `${role}`)).toBe('OK');
       }
-      await expectSameState([first, second]);
+      await expectSameState([first.admin, second.admin]);
     }
     await hand.put(`members/${nodeId}`, '{"role":"voter"}');
     // Who is written down as a member and has another KEK can open nothing, and leads nothing.
@@ -122,7 +123,7 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
     spawned.terminate();
     await spawned.ended();
     expect(await client.set(keyIn(0), 'last')).toBe('OK');
-    await expectSameState([first, second]);
+    await expectSameState([first.admin, second.admin]);
   });
 
   it('ends a node that is removed while it starts, and says why', async () => {
@@ -130,7 +131,7 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
     const first = await member(configOf(place, 'a'));
     const config = configOf(place, 'b', { role: 'learner' });
     const second = await member(config);
-    const { nodeId } = second.status();
+    const { nodeId } = second.admin.status();
     await second.stop();
     await first.stop();
     // Nobody leads: it listens, and then waits to be registered as a writer.
@@ -190,7 +191,7 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
       code: 'RAFTSEAL_NODE_CLUSTER_FORMAT',
     });
     await hand.put('cluster', record);
-    await expectSameState([first, await member(config)]);
+    await expectSameState([first.admin, (await member(config)).admin]);
   });
 });
 

@@ -148,13 +148,14 @@ describe('a sealed log that is changed by hand', { timeout: TIME_LIMIT_MS }, () 
     const second = await member(configOf(place, 'b', { shardCount }));
     const client = clusterClient([first, second]);
     await writeSlowly(client, { shardCount, count: 4 });
-    const appliedBy = (node: Node, shardId: number) => node.status().shards[shardId]?.appliedIndex;
+    const appliedBy = (node: Node, shardId: number) =>
+      node.admin.status().shards[shardId]?.appliedIndex;
     const hand = new EtcdByHand(place);
     for (const [at, { act, isMoved }] of tampers.entries()) {
       const shardId = at + 1;
       await until(() => appliedBy(second, shardId) === appliedBy(first, shardId));
       await act(new TamperedLog(hand, shardId), (await hand.head(shardId)).index);
-      if (isMoved) await first.preferLeader(shardId, second.status().nodeId);
+      if (isMoved) await first.admin.preferLeader(shardId, second.admin.status().nodeId);
     }
     const moved = tampers.flatMap(({ isMoved }, at) => (isMoved ? [at + 1] : []));
     await until(() => moved.every((shardId) => !ledBy(first).includes(shardId)));
@@ -165,7 +166,7 @@ describe('a sealed log that is changed by hand', { timeout: TIME_LIMIT_MS }, () 
     const reader = await member(configOf(place, 'c', { shardCount, role: 'learner' }));
     await expectCodes(reader, 'reader');
 
-    expect(first.healthy).toBe(false);
+    expect(first.admin.healthy).toBe(false);
     // A client that comes now finds the shards that are well.
     const late = clusterClient([first]);
     for (const [at, { what, isMoved, leader, follower }] of tampers.entries()) {

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { EtcdCluster } from '@raftseal/etcd-for-tests';
 import { Redis, Cluster as RedisCluster } from 'ioredis';
 import { onTestFinished } from 'vitest';
+import type { AdminOperations } from '../../src/admin/operations.ts';
 import type { NodeConfig } from '../../src/config.ts';
 import { type Node, startNode } from '../../src/node.ts';
 import { temporaryDirectory } from '../temporary-directory.ts';
@@ -71,6 +72,11 @@ export async function member(config: NodeConfig): Promise<Node> {
   return node;
 }
 
+/** The admin calls of nodes, for whoever does not care which process they run in. */
+export function adminsOf(nodes: readonly Node[]): AdminOperations[] {
+  return nodes.map(({ admin }) => admin);
+}
+
 /** A client of one node, which follows no redirection. */
 export function directClient({ redisPort }: { readonly redisPort: number }): Redis {
   const client = new Redis(redisPort, '127.0.0.1');
@@ -102,7 +108,7 @@ export async function until(condition: () => boolean | Promise<boolean>): Promis
 
 /** Ids of the shards that a node leads. */
 export function ledBy(node: Node): number[] {
-  return node
+  return node.admin
     .status()
     .shards.filter(({ state }) => state === 'leading')
     .map(({ shardId }) => shardId);

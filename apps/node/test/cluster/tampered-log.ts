@@ -61,5 +61,5 @@ export async function writeSlowly(
 
 /** By shard. */
 export function haltCodes(node: Node): (string | null)[] {
-  return node.status().shards.map(({ haltCode }) => haltCode);
+  return node.admin.status().shards.map(({ haltCode }) => haltCode);
 }

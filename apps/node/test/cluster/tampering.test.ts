@@ -244,14 +244,16 @@ describe('a sealed log that was changed by hand', { timeout: TIME_LIMIT_MS }, ()
     const { node, log } = await loggedMember(configOf(place, 'c', { shardCount, role: 'learner' }));
     expect(haltCodes(node)).toEqual([null, ...sealedTampers.map(({ code }) => code)]);
     expectHalts(sealedTampers, log);
-    expect(node.healthy).toBe(false);
+    expect(node.admin.healthy).toBe(false);
     // Who had applied it before goes on, and so does what was left alone.
     await writeSlowly(client, { shardCount, count: 2 });
     expect(haltCodes(first).every((code) => code === null)).toBe(true);
     await until(
-      () => node.status().shards[0]?.appliedIndex === first.status().shards[0]?.appliedIndex,
+      () =>
+        node.admin.status().shards[0]?.appliedIndex ===
+        first.admin.status().shards[0]?.appliedIndex,
     );
-    const [theirs, own] = [await first.digest(), await node.digest()];
+    const [theirs, own] = [await first.admin.digest(), await node.admin.digest()];
     for (const [at, { what, code }] of sealedTampers.entries()) {
       if (code === null) expect(own[at + 1]?.digest, what).toBe(theirs[at + 1]?.digest);
     }
@@ -274,11 +276,13 @@ describe('a log in the clear that was changed by hand', { timeout: TIME_LIMIT_MS
     const { node, log } = await loggedMember(configOf(place, 'b', config));
     expect(haltCodes(node)).toEqual(codes);
     expectHalts(clearTampers, log);
-    await first.enableEncryption();
-    await until(() => first.status().encryption === 'sealed');
+    await first.admin.enableEncryption();
+    await until(() => first.admin.status().encryption === 'sealed');
     await writeSlowly(client, { shardCount, count: 2 });
-    const goOn = node.status().shards.filter(({ shardId }) => codes[shardId] === null);
-    await until(() => goOn.every(({ shardId }) => node.status().shards[shardId]?.log === 'sealed'));
+    const goOn = node.admin.status().shards.filter(({ shardId }) => codes[shardId] === null);
+    await until(() =>
+      goOn.every(({ shardId }) => node.admin.status().shards[shardId]?.log === 'sealed'),
+    );
     expect(haltCodes(node)).toEqual(codes);
     expect(haltCodes(first).every((code) => code === null)).toBe(true);
   });

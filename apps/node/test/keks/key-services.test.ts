@@ -23,7 +23,7 @@ const vaultUri = (): string =>
 
 /** The URIs of the KEKs that each key is wrapped under. */
 function urisOf(node: Node): Set<string> {
-  return new Set(node.status().keys.flatMap(({ kekUris }) => kekUris));
+  return new Set(node.admin.status().keys.flatMap(({ kekUris }) => kekUris));
 }
 
 async function post(
@@ -42,8 +42,8 @@ describe('a KEK in a PKCS#11 token', { timeout: TIME_LIMIT_MS }, () => {
     const node = await running(config);
     const client = clientOf(node);
     await client.set('first', 'value');
-    await node.rotate('raft');
-    await node.rotate('storage');
+    await node.admin.rotate('raft');
+    await node.admin.rotate('storage');
     await client.set('second', 'value');
     const [kekUri = ''] = urisOf(node);
     expect(kekUri).toBe('pkcs11:token=raftseal;object=kek');
@@ -73,9 +73,11 @@ describe('a key service that is out of reach', { timeout: TIME_LIMIT_MS }, () =>
     const client = clientOf(node);
     vault.sealed = true;
     expect(await client.set('key', 'value')).toBe('OK');
-    await expect(node.rotate('raft')).rejects.toMatchObject({ code: 'RAFTSEAL_KEK_UNAVAILABLE' });
+    await expect(node.admin.rotate('raft')).rejects.toMatchObject({
+      code: 'RAFTSEAL_KEK_UNAVAILABLE',
+    });
     expect(await client.set('later', 'value')).toBe('OK');
-    expect(node.healthy).toBe(true);
+    expect(node.admin.healthy).toBe(true);
     await node.stop();
     await expect(startNode(config)).rejects.toMatchObject({
       message: expect.stringContaining(vaultUri()),
@@ -83,7 +85,7 @@ describe('a key service that is out of reach', { timeout: TIME_LIMIT_MS }, () =>
     vault.sealed = false;
     const again = await running(config);
     expect(await clientOf(again).get('later')).toBe('value');
-    expect(typeof (await again.rotate('raft'))).toBe('number');
+    expect(typeof (await again.admin.rotate('raft'))).toBe('number');
   });
 
   it('does not keep a node from starting that has another KEK', async () => {
@@ -95,10 +97,10 @@ describe('a key service that is out of reach', { timeout: TIME_LIMIT_MS }, () =>
     vault.sealed = true;
     const again = await running(config);
     expect(await clientOf(again).get('key')).toBe('value');
-    expect(again.status().kekUris).toEqual(config.kekUris);
+    expect(again.admin.status().kekUris).toEqual(config.kekUris);
     vault.sealed = false;
-    await again.rotate('storage');
-    for (const key of again.status().keys) expect(key.kekUris).toEqual([file, vaultUri()]);
+    await again.admin.rotate('storage');
+    for (const key of again.admin.status().keys) expect(key.kekUris).toEqual([file, vaultUri()]);
   });
 
   it('is asked again where it is busy or breaks off', async () => {
@@ -107,7 +109,7 @@ describe('a key service that is out of reach', { timeout: TIME_LIMIT_MS }, () =>
     const busy = { kind: 'answer', answer: { status: 429, body: { errors: ['busy'] } } } as const;
     for (const fault of [busy, { kind: 'reset' }, { kind: 'half' }] as const) {
       vault.http.failNext(fault, { times: 2 });
-      expect(typeof (await node.rotate('raft'))).toBe('number');
+      expect(typeof (await node.admin.rotate('raft'))).toBe('number');
     }
   });
 });

@@ -1,0 +1,114 @@
+/** The admin API as a node answers it: reports of what it is made of, and operations on it. */
+import { type KeyPurpose, RaftsealError } from '@raftseal/interface';
+import type { Cluster } from '../cluster/cluster.ts';
+import type { NodeFoundations } from '../foundations.ts';
+import { checkOpensAll } from '../kek-set.ts';
+import type { KeyOperations } from '../key-operations.ts';
+import { NodeMetrics } from '../node-metrics.ts';
+import { nodeStatus } from '../node-status.ts';
+import { type LogEntrySummary, summarizeLog } from '../verify/log-walk.ts';
+import type { VerifyReport } from '../verify/report.ts';
+import { verifyNode } from '../verify/verify.ts';
+import type { AdminOperations, LogRequest, NodeStatus, ShardDigest } from './operations.ts';
+
+export interface NodeAdminParts {
+  readonly foundations: NodeFoundations;
+  readonly operations: KeyOperations;
+  /** Undefined: the node is alone. */
+  readonly cluster: Cluster | undefined;
+  readonly isReady: () => boolean;
+  readonly isHealthy: () => boolean;
+  readonly clientCount: () => number;
+}
+
+export class NodeAdmin implements AdminOperations {
+  readonly #parts: NodeAdminParts;
+  readonly #metrics: NodeMetrics = new NodeMetrics(() => this.status());
+  readonly #startedAtMs = Date.now();
+
+  constructor(parts: NodeAdminParts) {
+    this.#parts = parts;
+  }
+
+  get healthy(): boolean {
+    return this.#parts.isHealthy();
+  }
+
+  status(): NodeStatus {
+    const { foundations, cluster, isReady, clientCount } = this.#parts;
+    const { keys, shards } = foundations;
+    return nodeStatus({
+      keys,
+      shards,
+      ready: isReady(),
+      cluster: cluster?.status() ?? null,
+      uptimeMs: Date.now() - this.#startedAtMs,
+      clients: clientCount(),
+      kekUris: keys.keks.uris,
+    });
+  }
+
+  metrics(): Promise<{ readonly contentType: string; readonly text: string }> {
+    return this.#metrics.text();
+  }
+
+  async enableEncryption(waves?: readonly (readonly number[])[]): Promise<void> {
+    await this.#parts.operations.enableEncryption(waves);
+  }
+
+  rotate(purpose: KeyPurpose): Promise<number> {
+    return this.#parts.operations.rotate(purpose);
+  }
+
+  rewrap(): Promise<readonly string[]> {
+    return this.#parts.operations.rewrap();
+  }
+
+  async useKeks(uris: readonly string[]): Promise<void> {
+    const { operations, foundations } = this.#parts;
+    const { keks, state } = foundations.keys;
+    await operations.exclusively(() => keks.use(uris, (next) => checkOpensAll(next, state)));
+  }
+
+  async inspectLog(request: LogRequest): Promise<readonly LogEntrySummary[]> {
+    const { shards, logs } = this.#parts.foundations;
+    const shard = shards[request.shardId];
+    if (shard) return summarizeLog(logs.engine(shard.shardId), request);
+    const message = `expected a shard from 0 to ${shards.length - 1}`;
+    throw new RaftsealError('RAFTSEAL_NODE_BAD_REQUEST', message);
+  }
+
+  verify(): Promise<VerifyReport> {
+    return verifyNode(this.#parts.foundations);
+  }
+
+  async digest(): Promise<Readonly<Record<number, ShardDigest>>> {
+    const digests: Record<number, ShardDigest> = {};
+    for (const { shardId, kv } of this.#parts.foundations.shards) {
+      const { index, digest } = await kv.digest();
+      digests[shardId] = { index: index.toString(), digest };
+    }
+    return digests;
+  }
+
+  async promoteMember(nodeId: string): Promise<void> {
+    await this.#cluster().promoteMember(nodeId);
+  }
+
+  async removeMember(nodeId: string): Promise<void> {
+    await this.#cluster().removeMember(nodeId);
+  }
+
+  async preferLeader(shardId: number, nodeId: string | null): Promise<void> {
+    await this.#cluster().preferLeader(shardId, nodeId);
+  }
+
+  #cluster(): Cluster {
+    const { cluster } = this.#parts;
+    if (cluster) return cluster;
+    throw new RaftsealError(
+      'RAFTSEAL_NODE_NOT_FOUND',
+      'this node is alone and has no members to change: start it with --etcd to be of a cluster',
+    );
+  }
+}
