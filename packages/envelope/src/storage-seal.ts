@@ -8,6 +8,9 @@ import { integrityError, type SealingKey, sealEnvelope } from './envelope-cipher
 import { checkHeader } from './header.ts';
 import type { Keyring } from './keyring.ts';
 
+/** Of the envelopes of stored values. */
+export const STORAGE_VERSION = 2;
+
 export class StorageSeal {
   readonly #keyring: Keyring;
   readonly #aad: StorageAad;
@@ -36,7 +39,7 @@ export class StorageSeal {
   seal(under: SealingKey & StoragePlace, plaintext: Uint8Array): Bytes {
     const key = this.#keyring.sealingKey(under.dekId, 'storage', under.nonces);
     const aad = this.#aad.at(under.dekId, under);
-    return sealEnvelope({ version: 2, key, under, aad, headroomBytes: 0 }, plaintext);
+    return sealEnvelope({ version: STORAGE_VERSION, key, under, aad, headroomBytes: 0 }, plaintext);
   }
 
   /**
@@ -45,7 +48,7 @@ export class StorageSeal {
    * @throws as `RaftSeal.open`
    */
   open(place: StoragePlace, envelope: Uint8Array): Bytes {
-    const dekId = checkHeader(envelope, 2);
+    const dekId = checkHeader(envelope, STORAGE_VERSION);
     const key = this.#keyring.openingKey(dekId, 'storage');
     const plaintext = openFrom(key, this.#aad.at(dekId, place), envelope);
     if (plaintext !== undefined) return plaintext;

@@ -6,9 +6,10 @@
 import { RaftsealError, type RowSeal } from '@raftseal/interface';
 import type { Bytes } from '#crypto';
 import type { SealingKey } from './envelope-cipher.ts';
+import { checkHeader } from './header.ts';
 import type { Keyring } from './keyring.ts';
 import { RowKeyPrf } from './row-key-prf.ts';
-import { StorageSeal } from './storage-seal.ts';
+import { STORAGE_VERSION, StorageSeal } from './storage-seal.ts';
 
 export interface StoreRowSealOptions {
   /** 16 bytes, copied. */
@@ -67,5 +68,14 @@ export class StoreRowSeal implements RowSeal {
   /** @throws as `StorageSeal.open` */
   open(shardId: number, rowKey: Uint8Array, header: Uint8Array, envelope: Uint8Array): Bytes {
     return this.#storage.open({ shardId, rowKey, header }, envelope);
+  }
+
+  /**
+   * The DEK that an envelope names; it need not be loaded.
+   * @throws RAFTSEAL_ENVELOPE_TOO_SHORT, RAFTSEAL_ENVELOPE_VERSION, RAFTSEAL_ENVELOPE_FLAG,
+   *   RAFTSEAL_ENVELOPE_RESERVED_DEK_ID
+   */
+  dekIdOf(envelope: Uint8Array): number {
+    return checkHeader(envelope, STORAGE_VERSION);
   }
 }

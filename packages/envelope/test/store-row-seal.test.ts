@@ -18,6 +18,12 @@ function keyring(): Keyring {
   return keys;
 }
 
+function indexOnly(): Keyring {
+  const keys = new Keyring();
+  keys.add(INDEX_DEK, 'index', new Uint8Array(32).fill(3));
+  return keys;
+}
+
 const sequence = () => new NonceSequence({ writerId: 1, nonceEpoch: 1 });
 
 function rowSeal(keys = keyring(), cluster = clusterId): StoreRowSeal {
@@ -64,6 +70,24 @@ describe('a store row seal', () => {
     const fresh = seal.seal(0, row, header, value);
     expect([old, fresh].map((e) => decodeEnvelope(e).dekId)).toEqual([21, 22]);
     expect([old, fresh].map((e) => seal.open(0, row, header, e))).toEqual([value, value]);
+  });
+
+  it('names the DEK of an envelope, also of one that is not loaded', () => {
+    const writer = rowSeal();
+    writer.setActive({ dekId: 21, nonces: sequence() });
+    const row = writer.rowKey(0, value);
+    const envelope = writer.seal(0, row, header, value);
+    const reader = new StoreRowSeal({ clusterId, keyring: indexOnly(), indexDekId: INDEX_DEK });
+    expect(reader.dekIdOf(envelope)).toBe(21);
+    const edited = (offset: number, byte: number): Buffer => {
+      const copy = Buffer.from(envelope);
+      copy[offset] = byte;
+      return copy;
+    };
+    expect(() => reader.dekIdOf(envelope.subarray(0, 33))).toThrow(code('TOO_SHORT'));
+    expect(() => reader.dekIdOf(edited(0, 1))).toThrow(code('VERSION'));
+    expect(() => reader.dekIdOf(edited(1, 1))).toThrow(code('FLAG'));
+    expect(() => reader.dekIdOf(edited(5, 0))).toThrow(code('RESERVED_DEK_ID'));
   });
 
   it('a DEK that cannot be active leaves the earlier one active', () => {

@@ -3,6 +3,9 @@
  * key (a keyed pseudo-random name) and an envelope; the logical key travels inside the envelope.
  */
 export interface RowSeal {
+  /** The DEK that `seal` uses from now on; undefined while it can use none. */
+  readonly activeDekId: number | undefined;
+
   /**
    * The name a key has on disk: a keyed PRF of shard and key. Deterministic for the life of the
    * index DEK; says nothing about the key to who lacks that DEK.
@@ -24,4 +27,10 @@ export interface RowSeal {
    *   checked.
    */
   open(shardId: number, rowKey: Uint8Array, header: Uint8Array, envelope: Uint8Array): Buffer;
+
+  /**
+   * The DEK that an envelope names: what has to be there to open it. Not authenticated.
+   * @throws RAFTSEAL_ENVELOPE_* where the bytes do not begin as an envelope of a row does.
+   */
+  dekIdOf(envelope: Uint8Array): number;
 }
