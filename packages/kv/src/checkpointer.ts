@@ -7,16 +7,23 @@
  * (`dirtyBytesMax`), old (`checkpointAgeMs`) or have come to rest (`checkpointIdleMs`). Random keys
  * touch every page of a tree, so few large checkpoints cost much less than many small ones.
  *
+ * Beside its own rows it seals older ones: those in the clear once storage is enabled, and those
+ * under another DEK after a rotation ({@link RowRewriter}). For these a checkpoint is also taken
+ * where nothing changes.
+ *
  * After a failure there is no further checkpoint: the shard goes on from its log when it is started
  * again.
  */
 import type { ByteString, RowSeal } from '@raftseal/interface';
 import type { CheckpointSet, Keyspace } from './keyspace.ts';
 import type { LmdbEnvironment } from './lmdb-environment.ts';
+import type { RewriteProgress } from './options.ts';
+import { RowRewriter } from './row-rewriter.ts';
 import type { SealedStore } from './sealed-store.ts';
 import type { Sealing } from './sealing.ts';
+import type { Store } from './store.ts';
 import { type StoreMeta, writeMeta } from './store-meta.ts';
-import { CLEAR_ROWS_TABLE } from './tables.ts';
+import { CLEAR_ROWS_TABLE, SEALED_ROWS_TABLE } from './tables.ts';
 import type { WriteBatch } from './write-batch.ts';
 
 /** Work between two turns of the event loop, and the rest after it: a fifth of the time. */
@@ -29,8 +36,8 @@ const SETTLE_COUNT = 2_000;
 const MIGRATED_ROWS_MAX = 50_000;
 const MIGRATED_ROWS_SLICE = 64;
 /** No checkpoint is taken while the file is rewritten: a larger one waits for the next start. */
-const REWRITTEN_BYTES_MAX = 2 ** 30;
-const REWRITE_RETRY_MS = 60_000;
+const REWRITTEN_FILE_BYTES_MAX = 2 ** 30;
+const FILE_REWRITE_RETRY_MS = 60_000;
 
 export interface CheckpointerOptions {
   readonly environment: LmdbEnvironment;
@@ -40,6 +47,7 @@ export interface CheckpointerOptions {
   readonly checkpointAgeMs: number;
   readonly checkpointIdleMs: number;
   readonly holdCheckpoints: boolean;
+  readonly rewriteBytesPerSecond: number;
   readonly onFatal: (error: unknown) => void;
 }
 
@@ -54,6 +62,7 @@ export class Checkpointer {
   /** Whether the file may hold, in free pages, what was once written in the clear. */
   cleartextLeft: boolean;
   readonly #options: CheckpointerOptions;
+  readonly #rewriter: RowRewriter;
   /** Of the last data entry at or below `appliedIndex`. */
   #timestampMs: number;
   #sealing: Sealing;
@@ -61,7 +70,7 @@ export class Checkpointer {
   /** Whether there is something in the clear that is to be sealed. */
   #unsealed = false;
   /** When the file may be rewritten again, after an attempt that failed. */
-  #rewriteAtMs = 0;
+  #fileRewriteAtMs = 0;
   /** Whether the store has a meta row. */
   #committed: boolean;
   #running: Promise<unknown> | undefined;
@@ -81,7 +90,9 @@ export class Checkpointer {
     this.durableTimestampMs = meta.timestampMs;
     this.cleartextLeft = meta.cleartextLeft;
     this.#committed = meta.name !== 'none';
+    this.#rewriter = new RowRewriter(options.rewriteBytesPerSecond, meta.rewrite);
     this.#goOnSealing(meta);
+    this.rewriteRows();
   }
 
   /** Whether checkpoints wait for `release`. */
@@ -120,6 +131,22 @@ export class Checkpointer {
     this.#startTimer();
   }
 
+  /** To be called when another DEK has become the active one: the rows follow. */
+  rewriteRows(): void {
+    if (!this.#held && this.#isRewriting) this.#startTimer();
+  }
+
+  /** The DEK that every sealed row on disk is under; undefined where that is not certain. */
+  get onlyDekId(): number | undefined {
+    return this.#rewriter.onlyDekId;
+  }
+
+  get rewriteProgress(): RewriteProgress | null {
+    if (!this.#committed) return null;
+    const rows = this.#options.environment.count(SEALED_ROWS_TABLE);
+    return this.#rewriter.progress(this.#sealing.seal, rows);
+  }
+
   /**
    * To be called after each entry.
    * @param timestampMs that of a data entry.
@@ -146,7 +173,7 @@ export class Checkpointer {
       this.#checkFailure();
       // The applied index falls where a snapshot was installed meanwhile.
       const behind = this.durableIndex < wanted && this.durableIndex < this.appliedIndex;
-      if (!behind && !this.#unsealed && !this.#rewriteDue) break;
+      if (!behind && !this.#unsealed && !this.#fileRewriteDue) break;
       this.#start();
     }
     return this.durableIndex;
@@ -189,8 +216,10 @@ export class Checkpointer {
     this.#committed = true;
     this.#sealing = sealing;
     this.#unsealed = false;
-    this.#rewriteAtMs = 0;
+    this.#fileRewriteAtMs = 0;
+    this.#rewriter.restart(meta.rewrite);
     this.#goOnSealing(meta);
+    this.rewriteRows();
   }
 
   /** Where the store was in the clear when it was last written, or left half sealed. */
@@ -223,16 +252,25 @@ export class Checkpointer {
   }
 
   get #due(): boolean {
+    return this.#isChanged || this.#isRewriting;
+  }
+
+  get #isChanged(): boolean {
     const { keyspace } = this.#options;
     const behind = this.appliedIndex > this.durableIndex;
-    return keyspace.dirty || behind || this.#unsealed || this.#rewriteDue;
+    return keyspace.dirty || behind || this.#unsealed || this.#fileRewriteDue;
+  }
+
+  /** Whether rows are to be sealed again. A store without a meta row has none. */
+  get #isRewriting(): boolean {
+    return this.#committed && this.#rewriter.isDue(this.#sealing.seal);
   }
 
   /** Whether every row is sealed, and the file can be rid of what was not. */
-  get #rewriteDue(): boolean {
+  get #fileRewriteDue(): boolean {
     if (!this.cleartextLeft || this.#unsealed || this.#sealing.seal === 'cleartext') return false;
     const { environment } = this.#options;
-    return environment.count(CLEAR_ROWS_TABLE) === 0 && performance.now() >= this.#rewriteAtMs;
+    return environment.count(CLEAR_ROWS_TABLE) === 0 && performance.now() >= this.#fileRewriteAtMs;
   }
 
   #startTimer(): void {
@@ -259,7 +297,8 @@ export class Checkpointer {
     ticks.index = this.appliedIndex;
     const { checkpointAgeMs, checkpointIdleMs } = this.#options;
     const old = ticks.dirty * TICK_MS >= checkpointAgeMs;
-    if (old || ticks.idle * TICK_MS >= checkpointIdleMs) this.#start();
+    if (!old && ticks.idle * TICK_MS < checkpointIdleMs) return;
+    if (this.#isChanged || this.#rewriter.hasBudget()) this.#start();
   }
 
   #start(): void {
@@ -281,12 +320,15 @@ export class Checkpointer {
     const index = this.appliedIndex;
     const timestampMs = this.#timestampMs;
     const sealing = this.#sealing;
+    const rewriting = this.#rewriter.begin(sealing.seal);
     const running = keyspace.beginCheckpoint();
     const keys = running.entries.length;
     const batch = environment.startBatch();
     if (running.wipe) sealing.store.clear(batch);
-    const written = await this.#gather(batch, running, sealing);
+    const remember = rewriting || this.#unsealed;
+    const written = await this.#gather(batch, running, { ...sealing, remember });
     const unsealed = running.wipe ? false : await this.#migrate(batch, sealing, written);
+    if (rewriting && !running.wipe) await this.#rewriteSome(batch, running, { sealing, written });
     await this.#commit(batch, sealing, { appliedIndex: index, timestampMs });
     if (sealing === this.#sealing) this.#unsealed = unsealed;
     keyspace.endCheckpoint(running);
@@ -296,32 +338,35 @@ export class Checkpointer {
     this.lastMs = performance.now() - startedAt;
     this.lastKeys = keys;
     while (keyspace.settle(running, SETTLE_COUNT)) await this.#rest();
-    if (this.#rewriteDue) await this.#rewrite(sealing);
+    if (this.#fileRewriteDue) await this.#rewriteFile(sealing);
   }
 
   async #commit(
     batch: WriteBatch,
-    { seal }: Sealing,
+    sealing: Sealing,
     applied: Pick<StoreMeta, 'appliedIndex' | 'timestampMs'>,
   ): Promise<void> {
     const { environment, shardId } = this.#options;
+    const { seal } = sealing;
     if (seal === 'cleartext') this.cleartextLeft = true;
-    writeMeta(batch, { ...applied, seal, shardId, cleartextLeft: this.cleartextLeft });
+    const rewrite = this.#rewriter.state(seal);
+    writeMeta(batch, { ...applied, rewrite, seal, shardId, cleartextLeft: this.cleartextLeft });
     batch.finish();
     await environment.commit();
     this.#committed = true;
+    if (sealing.seal !== 'cleartext') this.#rewriter.committed(rewrite, sealing.store);
   }
 
-  async #rewrite(sealing: Sealing): Promise<void> {
+  async #rewriteFile(sealing: Sealing): Promise<void> {
     const { environment } = this.#options;
     const starting = this.checkpoints === 1;
-    if (environment.fileBytes > REWRITTEN_BYTES_MAX && !starting) {
-      this.#rewriteAtMs = Number.POSITIVE_INFINITY;
+    if (environment.fileBytes > REWRITTEN_FILE_BYTES_MAX && !starting) {
+      this.#fileRewriteAtMs = Number.POSITIVE_INFINITY;
       return;
     }
     const problem = await environment.rewrite();
     if (problem !== undefined) {
-      this.#rewriteAtMs = performance.now() + REWRITE_RETRY_MS;
+      this.#fileRewriteAtMs = performance.now() + FILE_REWRITE_RETRY_MS;
       return;
     }
     this.cleartextLeft = false;
@@ -330,15 +375,14 @@ export class Checkpointer {
     await this.#commit(environment.startBatch(), sealing, { appliedIndex, timestampMs });
   }
 
-  /** Puts every change into the batch; returns the keys where they will be needed. */
+  /** Puts every change into the batch; returns the keys where they are to be remembered. */
   async #gather(
     batch: WriteBatch,
     running: CheckpointSet,
-    { seal, store }: Sealing,
+    { store, remember }: { readonly store: Store; readonly remember: boolean },
   ): Promise<Set<ByteString>> {
     const { keyspace } = this.#options;
     const written = new Set<ByteString>();
-    const remember = this.#unsealed && seal !== 'cleartext';
     let deadline = performance.now() + this.#sliceMs;
     for (let count = 1; ; count++) {
       const captured = keyspace.capture(running);
@@ -374,6 +418,25 @@ export class Checkpointer {
       await this.#rest();
     }
     return from !== undefined;
+  }
+
+  /** Seals rows again that are under another DEK, as long as nobody waits for the checkpoint. */
+  async #rewriteSome(
+    batch: WriteBatch,
+    running: CheckpointSet,
+    { sealing, written }: { readonly sealing: Sealing; readonly written: ReadonlySet<ByteString> },
+  ): Promise<void> {
+    if (sealing.seal === 'cleartext') return;
+    const { keyspace, dirtyBytesMax } = this.#options;
+    const { seal, store } = sealing;
+    let more = true;
+    while (more) {
+      more = this.#rewriter.step({ batch, store, seal, written, sliceMs: SLICE_MS });
+      await this.#rest();
+      // The next checkpoint has changes to write; this one is not to keep it waiting.
+      const crowded = keyspace.dirtyBytes - running.bytes > dirtyBytesMax / 2;
+      if (this.#hurried > 0 || crowded) return;
+    }
   }
 
   get #sliceMs(): number {

@@ -11,10 +11,14 @@ export {
 export { arityMatches, type CommandSpec, commandKeys, commandTable } from './command-table.ts';
 export { matchesGlob } from './glob.ts';
 export type {
+  KvCensus,
   KvDigest,
   KvOptions,
   KvSnapshot,
   KvStatistics,
+  OpenSnapshot,
+  QuarantinedRow,
+  RewriteProgress,
   ScanOptions,
   ScanPage,
   SnapshotExpectation,

@@ -29,9 +29,19 @@ export class Installer {
   readonly #parts: InstallerParts;
   #reader: SnapshotReader | undefined;
   #running: Promise<unknown> | undefined;
+  #installs = 0;
 
   constructor(parts: InstallerParts) {
     this.#parts = parts;
+  }
+
+  get isInstalling(): boolean {
+    return this.#running !== undefined;
+  }
+
+  /** How many snapshots were installed. */
+  get installs(): number {
+    return this.#installs;
   }
 
   /** As `KvStateMachine.install`. */
@@ -114,6 +124,7 @@ export class Installer {
     const sealing = sealingOf({ source: environment, cleartext, shardId }, checkpointer.seal);
     keyspace.restart(sealing.store);
     checkpointer.restart(meta, sealing);
+    this.#installs++;
   }
 
   #checkForwards(index: bigint): void {

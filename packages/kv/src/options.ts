@@ -18,6 +18,11 @@ export interface KvOptions {
   /** No checkpoint before `startCheckpoints()`: rows cannot be sealed yet. Default: false. */
   readonly holdCheckpoints?: boolean;
   /**
+   * Bytes of rows that are brought under a new DEK in a second, at most, after a rotation; each row
+   * counts for 256 more than it has. Default: 4 MiB.
+   */
+  readonly rewriteBytesPerSecond?: number;
+  /**
    * Address space that the store's file is mapped into, in bytes; no memory, no disk. LMDB takes
    * more when it must, which costs it a remapping. Default: 64 GiB.
    */
@@ -41,6 +46,30 @@ export interface ScanPage {
   readonly keys: ByteString[];
 }
 
+/** A pass over the sealed rows, which brings them under the active DEK. */
+export interface RewriteProgress {
+  readonly dekId: number;
+  /** Rows that are under it, as far as the pass has come. */
+  readonly rowsDone: number;
+  /** Sealed rows. */
+  readonly rowsTotal: number;
+  /** When this process began the pass, or took it up again. */
+  readonly startedAtMs: number;
+  /** Estimated; null before the first row, 0 once the pass has met every row. */
+  readonly remainingMs: number | null;
+  /** Rows that do not open. They stay as they are until their keys are written or deleted. */
+  readonly quarantined: number;
+  /** The first 100 of them. */
+  readonly quarantinedRows: readonly QuarantinedRow[];
+}
+
+export interface QuarantinedRow {
+  /** 64 hex digits: the name of the row in the store. */
+  readonly rowKey: string;
+  /** Of what is wrong with it. */
+  readonly code: string;
+}
+
 export interface KvStatistics {
   /** Changes not yet on disk: their size in memory and their number of keys. */
   readonly dirtyBytes: number;
@@ -52,6 +81,8 @@ export interface KvStatistics {
   readonly rowsCleartext: number;
   /** Whether the file may hold, in free pages, what was once written in the clear. */
   readonly cleartextLeft: boolean;
+  /** Null where every sealed row is under the active DEK. */
+  readonly rewrite: RewriteProgress | null;
   readonly appliedIndex: bigint;
   readonly durableIndex: bigint;
   readonly checkpoints: number;
@@ -91,6 +122,31 @@ export interface SnapshotExpectation {
    * with rows of both kinds is authentic. Default: false.
    */
   readonly mustBeSealed?: boolean;
+}
+
+/** What a snapshot that is being read out may need. */
+export interface OpenSnapshot {
+  readonly index: bigint;
+  /** The DEK that all of its sealed rows are under; null: any may be among theirs. */
+  readonly onlyDekId: number | null;
+}
+
+/** Which DEKs a shard needs: those of its rows on disk, and of what is under way. */
+export interface KvCensus {
+  /** That the rows are of. */
+  readonly index: bigint;
+  /** Number of rows by the DEK that their envelope names, the meta row included; 0: in the clear. */
+  readonly rowsByDekId: ReadonlyMap<number, number>;
+  /** Rows whose bytes name no DEK: they are damaged, and no key opens them as they are. */
+  readonly rowsUnreadable: number;
+  /** What was sealed after the rows were looked at is under this one; null: nothing can be. */
+  readonly activeDekId: number | null;
+  /** As of the end of the census. */
+  readonly openSnapshots: readonly OpenSnapshot[];
+  /** Whether a snapshot is being installed, or came meanwhile: its rows may be under any DEK. */
+  readonly installing: boolean;
+  /** How many snapshots this process had installed in the shard when the rows were looked at. */
+  readonly installs: number;
 }
 
 /** The digest of the state of a shard at an index. */

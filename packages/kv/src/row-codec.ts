@@ -146,6 +146,14 @@ function decodeHash(reader: ContentReader): HashValue {
   return new HashValue(fields);
 }
 
+/** The key alone, which costs less than all of it. */
+export function decodeKey(content: Buffer): ByteString {
+  const reader = new ContentReader(content);
+  reader.need(PREFIX_BYTES);
+  reader.position = PREFIX_BYTES - 4;
+  return reader.text(reader.u32());
+}
+
 export function decodeContent(content: Buffer, expireAtMs: number): KeyRecord {
   const reader = new ContentReader(content);
   reader.need(PREFIX_BYTES);

@@ -16,6 +16,7 @@ import {
 import {
   decodeContent,
   decodeHeader,
+  decodeKey,
   encodeContent,
   encodeHeader,
   KEY_ROW_FLAGS,
@@ -24,7 +25,7 @@ import {
   rowCorrupt,
   Scratch,
 } from './row-codec.ts';
-import { FIRST_KEY, keyAfter, pagesOf, type RowSource } from './row-source.ts';
+import { FIRST_KEY, keyAfter, pagesOf, type RowSource, type TableRow } from './row-source.ts';
 import type { ExpiringPage } from './store.ts';
 import type { WriteBatch } from './write-batch.ts';
 
@@ -112,6 +113,23 @@ export class RowTable {
     batch.delete(this.#rows, rowKey);
   }
 
+  /**
+   * Closes a row again: its content, header and index entry stay.
+   * @param skip is asked about its key; where it says so the row is left as it is.
+   * @throws RAFTSEAL_KV_ROW_CORRUPT
+   */
+  reclose(
+    batch: WriteBatch,
+    { key: rowKey, value: row }: TableRow,
+    skip: (key: ByteString) => boolean,
+  ): void {
+    decodeHeader(row, KEY_ROW_FLAGS);
+    const header = row.subarray(0, ROW_HEADER_BYTES);
+    const content = this.#format.open(rowKey, header, row.subarray(ROW_HEADER_BYTES));
+    if (skip(decodeKey(content))) return;
+    batch.put(this.#rows, rowKey, header, this.#format.close(rowKey, header, content));
+  }
+
   clear(batch: WriteBatch): void {
     batch.clear(this.#rows);
     batch.clear(this.#expiry);
@@ -142,6 +160,16 @@ export class RowTable {
       }
     }
     return { records, next: undefined };
+  }
+
+  /** The rows behind a row key, as they stand; to be read in the same turn. */
+  rowsAfter(rowKey: Buffer): Iterable<TableRow> {
+    return this.#source.range(this.#rows, keyAfter(rowKey), 2 ** 31 - 1);
+  }
+
+  /** A row as it stands. */
+  rowAt(rowKey: Buffer): Buffer | undefined {
+    return this.#source.get(this.#rows, rowKey);
   }
 
   /** Every row, in pages that are each read in one turn. */

@@ -11,8 +11,8 @@
 import { type ByteString, codeOf, type RowSeal } from '@raftseal/interface';
 import { STORED_ABSENT, STORED_UNKNOWN } from './key-entry.ts';
 import type { LmdbStore } from './lmdb-store.ts';
-import { type KeyRecord, rowCorrupt } from './row-codec.ts';
-import type { RowSource } from './row-source.ts';
+import { type KeyRecord, ROW_HEADER_BYTES, rowCorrupt } from './row-codec.ts';
+import type { RowSource, TableRow } from './row-source.ts';
 import { type RowFormat, type RowInspection, RowTable } from './row-table.ts';
 import type { ExpiringPage, RecordPage, ScanPosition, Store } from './store.ts';
 import { SEALED_EXPIRY_TABLE, SEALED_ROWS_TABLE } from './tables.ts';
@@ -35,6 +35,15 @@ export function sealedFormat(seal: RowSeal, shardId: number): RowFormat {
   };
 }
 
+/** The DEK that a sealed row names. @throws RAFTSEAL_KV_ROW_CORRUPT */
+export function dekIdOf(seal: RowSeal, row: Buffer): number {
+  try {
+    return seal.dekIdOf(row.subarray(ROW_HEADER_BYTES));
+  } catch (error) {
+    throw rowCorrupt(`it names no DEK (${codeOf(error) ?? 'no code'})`, error);
+  }
+}
+
 export interface SealedStoreOptions {
   readonly source: RowSource;
   readonly inner: LmdbStore;
@@ -44,11 +53,13 @@ export interface SealedStoreOptions {
 
 export class SealedStore implements Store {
   readonly #inner: LmdbStore;
+  readonly #seal: RowSeal;
   readonly #table: RowTable;
   #sealedOnly = false;
 
   constructor(options: SealedStoreOptions) {
     this.#inner = options.inner;
+    this.#seal = options.seal;
     this.#table = new RowTable({
       source: options.source,
       rows: SEALED_ROWS_TABLE,
@@ -136,6 +147,38 @@ export class SealedStore implements Store {
       moved++;
     }
     return { moved, next: page.next?.position };
+  }
+
+  /** The sealed rows behind a row key, as they stand; to be read in the same turn. */
+  rowsAfter(rowKey: Buffer): Iterable<TableRow> {
+    return this.#table.rowsAfter(rowKey);
+  }
+
+  /**
+   * Seals a row again where it is under another DEK than this one, which is the active one.
+   * @param skip whether the checkpoint writes this key anyway.
+   * @returns whether it is under another DEK
+   * @throws RAFTSEAL_KV_ROW_CORRUPT
+   */
+  reseal(
+    batch: WriteBatch,
+    row: TableRow,
+    { dekId, skip }: { readonly dekId: number; readonly skip: (key: ByteString) => boolean },
+  ): boolean {
+    if (dekIdOf(this.#seal, row.value) === dekId) return false;
+    this.#table.reclose(batch, row, skip);
+    return true;
+  }
+
+  /** Whether no row stands under this row key, or one under this DEK. */
+  isReplaced(rowKey: Buffer, dekId: number): boolean {
+    const row = this.#table.rowAt(rowKey);
+    if (row === undefined) return true;
+    try {
+      return dekIdOf(this.#seal, row) === dekId;
+    } catch {
+      return false;
+    }
   }
 
   /** Whether there are rows in the clear still that this node has written. */

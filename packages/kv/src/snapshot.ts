@@ -34,6 +34,8 @@ export interface SnapshotParts {
   readonly seal: RowSeal | 'cleartext';
   readonly index: bigint;
   readonly timestampMs: number;
+  /** Told once, when the snapshot needs the store no more. */
+  readonly onReleased: (snapshot: KvSnapshot) => void;
 }
 
 /** Gathers bytes into chunks, and their digest. */
@@ -80,6 +82,7 @@ export class StoreSnapshot implements KvSnapshot {
   readonly rowCount: number;
   readonly #parts: SnapshotParts;
   #started = false;
+  #released = false;
 
   constructor(parts: SnapshotParts) {
     this.#parts = parts;
@@ -99,7 +102,10 @@ export class StoreSnapshot implements KvSnapshot {
   }
 
   release(): void {
+    if (this.#released) return;
+    this.#released = true;
     this.#parts.view.release();
+    this.#parts.onReleased(this);
   }
 
   async *#read(): AsyncGenerator<Buffer, void> {

@@ -34,8 +34,8 @@ import { GENERATION_LIMIT, KeyWalk } from './key-walk.ts';
 import { Keyspace } from './keyspace.ts';
 import { LmdbEnvironment } from './lmdb-environment.ts';
 import { LmdbStore } from './lmdb-store.ts';
-import type { LmdbView } from './lmdb-view.ts';
 import type {
+  KvCensus,
   KvDigest,
   KvOptions,
   KvSnapshot,
@@ -48,8 +48,7 @@ import { seededRandom } from './random.ts';
 import { wrongArguments } from './replies.ts';
 import type { RowInspection } from './row-table.ts';
 import { readCheckedMeta, sealingOf } from './sealing.ts';
-import { StoreSnapshot } from './snapshot.ts';
-import { digestOf } from './state-digest.ts';
+import { StoreViews } from './store-views.ts';
 import { CLEAR_ROWS_TABLE, SEALED_ROWS_TABLE, tables } from './tables.ts';
 
 const MIB = 2 ** 20;
@@ -59,6 +58,7 @@ const defaults = {
   checkpointAgeMs: 15_000,
   checkpointIdleMs: 1_000,
   holdCheckpoints: false,
+  rewriteBytesPerSecond: 4 * MIB,
   mapBytes: 64 * 1024 * MIB,
 };
 /** Bytes of the smallest watched key, command and expired key in a log command. */
@@ -78,6 +78,7 @@ interface Parts {
 export class KvStateMachine implements StateMachine<Reply> {
   readonly #parts: Parts;
   readonly #walk: KeyWalk;
+  readonly #views: StoreViews;
   #expiryAfter: Buffer | undefined;
   #expiryCheckpoints = 0;
   #closing: Promise<void> | undefined;
@@ -85,6 +86,7 @@ export class KvStateMachine implements StateMachine<Reply> {
   private constructor(parts: Parts) {
     this.#parts = parts;
     this.#walk = new KeyWalk(parts.keyspace);
+    this.#views = new StoreViews(parts);
   }
 
   /**
@@ -265,6 +267,16 @@ export class KvStateMachine implements StateMachine<Reply> {
     checkpointer.reseal(sealing);
   }
 
+  /**
+   * Another DEK has become the active one of the seal: the rows that are under others are sealed
+   * again, in the background and within `rewriteBytesPerSecond`. `statistics()` says how far that
+   * is. It goes on after a restart by itself. Idempotent.
+   */
+  rewriteRows(): void {
+    this.#checkUsable();
+    this.#parts.checkpointer.rewriteRows();
+  }
+
   /** Takes the checkpoints that were held back since `open`. */
   startCheckpoints(): void {
     this.#parts.checkpointer.release();
@@ -277,13 +289,7 @@ export class KvStateMachine implements StateMachine<Reply> {
    */
   async snapshot(): Promise<KvSnapshot> {
     this.#checkUsable();
-    this.#checkReleased();
-    const { shardId, checkpointer } = this.#parts;
-    await checkpointer.commitOnce();
-    return this.#alone((view) => {
-      const { durableIndex: index, durableTimestampMs: timestampMs, seal } = checkpointer;
-      return new StoreSnapshot({ view, shardId, seal, index, timestampMs });
-    });
+    return this.#views.snapshot();
   }
 
   /**
@@ -316,18 +322,18 @@ export class KvStateMachine implements StateMachine<Reply> {
    */
   async digest(): Promise<KvDigest> {
     this.#checkUsable();
-    this.#checkReleased();
-    const { shardId, checkpointer } = this.#parts;
-    await checkpointer.flush();
-    const { view, index } = await this.#alone((opened) => ({
-      view: opened,
-      index: checkpointer.durableIndex,
-    }));
-    try {
-      return { index, digest: await digestOf(view, shardId, checkpointer.seal) };
-    } finally {
-      view.release();
-    }
+    return this.#views.digest();
+  }
+
+  /**
+   * Counts the rows on disk by DEK, after what was being written is there. It is to say whether a
+   * DEK can be retired that is not the active one any more; what is in memory only will be sealed
+   * under the active one.
+   * @throws as `snapshot`, and what `signal` is aborted with.
+   */
+  async census(signal?: AbortSignal): Promise<KvCensus> {
+    this.#checkUsable();
+    return this.#views.census(signal);
   }
 
   /**
@@ -351,6 +357,7 @@ export class KvStateMachine implements StateMachine<Reply> {
       rowsSealed: environment.count(SEALED_ROWS_TABLE),
       rowsCleartext: environment.count(CLEAR_ROWS_TABLE),
       cleartextLeft: checkpointer.cleartextLeft,
+      rewrite: checkpointer.rewriteProgress,
       appliedIndex: checkpointer.appliedIndex,
       durableIndex: checkpointer.durableIndex,
       checkpoints: checkpointer.checkpoints,
@@ -375,20 +382,6 @@ export class KvStateMachine implements StateMachine<Reply> {
       checkpointer.fail(closed());
       await environment.close();
     }
-  }
-
-  /** What a view of the store says while nobody writes to it. */
-  #alone<Result>(read: (view: LmdbView) => Result): Promise<Result> {
-    const { checkpointer, environment } = this.#parts;
-    return checkpointer.alone(async () => read(environment.openView()));
-  }
-
-  #checkReleased(): void {
-    if (!this.#parts.checkpointer.held) return;
-    throw new RaftsealError(
-      'RAFTSEAL_KV_CHECKPOINTS_HELD',
-      'checkpoints were expected to have been started, and are held back: wait until the node has started',
-    );
   }
 
   #checkUsable(): void {

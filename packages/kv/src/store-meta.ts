@@ -3,10 +3,11 @@
  * do, and like them it is sealed once rows are.
  *
  * Row: header (flags 0x80, expiry 0) | content `format u16 | shardId u32 | appliedIndex u64 |
- * flags u8 | timestampMs u64`, sealed under a row key and flags that no key's row can have. It
- * stands under one of two names, which says whether it is sealed. Flag 1: the file may hold, in
- * pages that are free, what was once written in the clear. Format 1 has no timestamp and is read
- * as if it were 0.
+ * flags u8 | timestampMs u64 | rewriteDekId u32 | rewriteRows u64 | rewriteAfter(32)`, sealed under
+ * a row key and flags that no key's row can have. It stands under one of two names, which says
+ * whether it is sealed. Flag 1: the file may hold, in pages that are free, what was once written in
+ * the clear. Flag 2: every sealed row is under rewriteDekId. Format 2 ends before rewriteDekId, which
+ * is read as if it were 0; format 1 ends before the timestamp.
  */
 import { fatalError, RaftsealError, type RowSeal } from '@raftseal/interface';
 import { cleartextFormat } from './lmdb-store.ts';
@@ -18,18 +19,24 @@ import {
   rowCorrupt,
 } from './row-codec.ts';
 import type { RowSource } from './row-source.ts';
+import { ROW_KEY_BYTES } from './row-table.ts';
 import { sealedFormat } from './sealed-store.ts';
 import { META_TABLE } from './tables.ts';
 import type { WriteBatch } from './write-batch.ts';
 
-const FORMAT_VERSION = 2;
+const FORMAT_VERSION = 3;
+const TIMESTAMP_OFFSET = 2 + 4 + 8 + 1;
+const REWRITE_OFFSET: number = TIMESTAMP_OFFSET + 8;
+const AFTER_OFFSET: number = REWRITE_OFFSET + 4 + 8;
+const CONTENT_BYTES: number = AFTER_OFFSET + ROW_KEY_BYTES;
 /** Bytes of the content, by format. */
-const CONTENT_BYTES: ReadonlyMap<number, number> = new Map([
-  [1, 2 + 4 + 8 + 1],
-  [FORMAT_VERSION, 2 + 4 + 8 + 1 + 8],
+const contentBytesOf: ReadonlyMap<number, number> = new Map([
+  [1, TIMESTAMP_OFFSET],
+  [2, REWRITE_OFFSET],
+  [FORMAT_VERSION, CONTENT_BYTES],
 ]);
-const TIMESTAMP_OFFSET = 15;
 const FLAG_CLEARTEXT_LEFT = 1;
+const FLAG_REWRITTEN = 2;
 const CLEAR_NAME = Buffer.from('clear');
 const SEALED_NAME = Buffer.from('sealed');
 const ROW_NAME = Buffer.from('raftseal meta row');
@@ -48,11 +55,11 @@ function formatOf(seal: Seal, shardId: number): ReturnType<typeof sealedFormat> 
 function decodeMeta(content: Buffer, shardId: number): Omit<StoreMeta, 'name'> {
   if (content.length < 2) throw rowCorrupt('the meta row is too short');
   const version = content.readUInt16BE(0);
-  const contentBytes = CONTENT_BYTES.get(version);
+  const contentBytes = contentBytesOf.get(version);
   if (contentBytes === undefined) {
     throw fatalError(
       'RAFTSEAL_KV_STORE_VERSION',
-      `the store was expected to have format 1 or ${FORMAT_VERSION} and has ${version}: ` +
+      `the store was expected to have a format from 1 to ${FORMAT_VERSION} and has ${version}: ` +
         'start the version of the node that wrote it',
     );
   }
@@ -66,17 +73,27 @@ function decodeMeta(content: Buffer, shardId: number): Omit<StoreMeta, 'name'> {
     );
   }
   const flags = content[14] ?? 0;
-  if (flags > FLAG_CLEARTEXT_LEFT) throw rowCorrupt('the flags of the meta row are not known');
+  const known = version < 3 ? FLAG_CLEARTEXT_LEFT : FLAG_CLEARTEXT_LEFT | FLAG_REWRITTEN;
+  if ((flags & ~known) !== 0) throw rowCorrupt('the flags of the meta row are not known');
   return {
     appliedIndex: content.readBigUInt64BE(6),
-    timestampMs: version === 1 ? 0 : decodeTimestamp(content.readBigUInt64BE(TIMESTAMP_OFFSET)),
-    cleartextLeft: flags === FLAG_CLEARTEXT_LEFT,
+    timestampMs: version === 1 ? 0 : decodeNumber(content, TIMESTAMP_OFFSET),
+    cleartextLeft: (flags & FLAG_CLEARTEXT_LEFT) !== 0,
+    rewrite: version < 3 ? noRewrite : decodeRewrite(content, (flags & FLAG_REWRITTEN) !== 0),
   };
 }
 
-function decodeTimestamp(timestampMs: bigint): number {
-  if (timestampMs > Number.MAX_SAFE_INTEGER) throw rowCorrupt('the meta row has no such time');
-  return Number(timestampMs);
+function decodeNumber(content: Buffer, offset: number): number {
+  const number = content.readBigUInt64BE(offset);
+  if (number > Number.MAX_SAFE_INTEGER) throw rowCorrupt('a number of the meta row is too large');
+  return Number(number);
+}
+
+function decodeRewrite(content: Buffer, complete: boolean): RewriteState {
+  const dekId = content.readUInt32BE(REWRITE_OFFSET);
+  if (complete && dekId === 0) throw rowCorrupt('the meta row says that no DEK seals every row');
+  const rows = decodeNumber(content, REWRITE_OFFSET + 4);
+  return { dekId, rows, after: Buffer.from(content.subarray(AFTER_OFFSET)), complete };
 }
 
 /** The meta row as it stands in its table, and under which name. */
@@ -85,6 +102,25 @@ export interface MetaRow {
   readonly row: Buffer;
 }
 
+/** How far the rows of the store have been brought under one DEK. */
+export interface RewriteState {
+  /** 0: none. */
+  readonly dekId: number;
+  /** Rows up to `after`. */
+  readonly rows: number;
+  /** No row up to this row key is under another DEK. All 0: nothing is known of any row. */
+  readonly after: Buffer;
+  /** Whether no sealed row at all is under another DEK, the meta row included. */
+  readonly complete: boolean;
+}
+
+export const noRewrite: RewriteState = {
+  dekId: 0,
+  rows: 0,
+  after: Buffer.alloc(ROW_KEY_BYTES),
+  complete: false,
+};
+
 export interface StoreMeta {
   /** 0n for a new store. */
   readonly appliedIndex: bigint;
@@ -92,11 +128,18 @@ export interface StoreMeta {
   readonly timestampMs: number;
   /** Whether the file may hold what was once written in the clear. */
   readonly cleartextLeft: boolean;
+  readonly rewrite: RewriteState;
   /** Under which name the row stands. */
   readonly name: MetaRow['name'] | 'none';
 }
 
-const noMeta: StoreMeta = { appliedIndex: 0n, timestampMs: 0, cleartextLeft: false, name: 'none' };
+const noMeta: StoreMeta = {
+  appliedIndex: 0n,
+  timestampMs: 0,
+  cleartextLeft: false,
+  rewrite: noRewrite,
+  name: 'none',
+};
 
 /**
  * @throws RAFTSEAL_KV_SEAL_REQUIRED, RAFTSEAL_KV_STORE_MISMATCH, RAFTSEAL_KV_STORE_VERSION,
@@ -139,12 +182,17 @@ export function writeMeta(
 ): void {
   const header = Buffer.alloc(ROW_HEADER_BYTES);
   encodeHeader(header, META_ROW_FLAGS, 0);
-  const content = Buffer.alloc(TIMESTAMP_OFFSET + 8);
+  const { rewrite } = meta;
+  const content = Buffer.alloc(CONTENT_BYTES);
   content.writeUInt16BE(FORMAT_VERSION, 0);
   content.writeUInt32BE(meta.shardId, 2);
   content.writeBigUInt64BE(meta.appliedIndex, 6);
-  content[14] = meta.cleartextLeft ? FLAG_CLEARTEXT_LEFT : 0;
+  content[14] =
+    (meta.cleartextLeft ? FLAG_CLEARTEXT_LEFT : 0) | (rewrite.complete ? FLAG_REWRITTEN : 0);
   content.writeBigUInt64BE(BigInt(meta.timestampMs), TIMESTAMP_OFFSET);
+  content.writeUInt32BE(rewrite.dekId, REWRITE_OFFSET);
+  content.writeBigUInt64BE(BigInt(rewrite.rows), REWRITE_OFFSET + 4);
+  rewrite.after.copy(content, AFTER_OFFSET);
   const format = formatOf(meta.seal, meta.shardId);
   const sealed = meta.seal !== 'cleartext';
   const closed = format.close(format.rowKey(ROW_NAME), header, content);

@@ -1,6 +1,7 @@
 import { cpSync, mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { RowSeal } from '@raftseal/interface';
 import { afterEach, describe, expect, it } from 'vitest';
 import { encodeCommand, KvStateMachine } from '../src/index.ts';
 import { TestBatch } from './support/batch.ts';
@@ -166,7 +167,9 @@ describe('the cache', () => {
   it('keeps what is read often', async () => {
     let opened = 0;
     const seal = rowSeal();
-    const counting = {
+    const counting: RowSeal = {
+      activeDekId: seal.activeDekId,
+      dekIdOf: seal.dekIdOf.bind(seal),
       rowKey: seal.rowKey.bind(seal),
       seal: seal.seal.bind(seal),
       open: (...args: Parameters<typeof seal.open>) => {

@@ -11,7 +11,11 @@ afterEach(async () => {
 
 const SHARD_ID = 3;
 const HEADER_BYTES = 9;
-const CONTENT_BYTES = 23;
+/** Offsets in the content: of the flags, of the time, of the DEK of the latest pass. */
+const FLAGS = 14;
+const TIME = 15;
+const REWRITE = 23;
+const CONTENT_BYTES = 67;
 
 /** A closed shard with one key, whose meta row was changed. */
 async function closedShard(
@@ -37,7 +41,8 @@ describe.each([false, true])('the meta row (sealed: %s)', (sealed) => {
   it('of format 1, which has no time, is read and rewritten with one', async () => {
     const options = await closedShard(sealed, (content) => {
       expect(content).toHaveLength(CONTENT_BYTES);
-      const older = Buffer.from(content.subarray(0, CONTENT_BYTES - 8));
+      const older = Buffer.from(content.subarray(0, TIME));
+      older[FLAGS] = Number(!sealed);
       older.writeUInt16BE(1, 0);
       return older;
     });
@@ -51,9 +56,47 @@ describe.each([false, true])('the meta row (sealed: %s)', (sealed) => {
     expect(shard.machine.durableTimestampMs).toBe(START_MS);
   });
 
+  it('of format 2, which knows of no pass over the rows, is read and rewritten with one', async () => {
+    const options = await closedShard(sealed, (content) => {
+      const older = Buffer.from(content.subarray(0, REWRITE));
+      older.writeUInt16BE(2, 0);
+      older[FLAGS] = Number(!sealed);
+      return older;
+    });
+    const shard = await TestShard.open(options);
+    shards.push(shard);
+    expect(shard.machine.durableTimestampMs).toBe(START_MS);
+    expect(shard.query('get', 'a')).toBe('1');
+    expect(shard.machine.statistics().rewrite?.rowsDone).toBe(sealed ? 0 : undefined);
+    shard.line('set b 2');
+    await shard.machine.flush();
+    expect(shard.machine.statistics().rewrite).toBe(null);
+  });
+
+  it.each([1, 2])('of format %d with the flag of format 3 is refused', async (format) => {
+    const options = await closedShard(sealed, (content) => {
+      const older = Buffer.from(content.subarray(0, format === 1 ? TIME : REWRITE));
+      older.writeUInt16BE(format, 0);
+      older[FLAGS] = 2;
+      return older;
+    });
+    const again = KvStateMachine.open(options);
+    await expect(again).rejects.toMatchObject({ code: 'RAFTSEAL_KV_ROW_CORRUPT' });
+  });
+
+  it('that says every row is under no DEK is refused', async () => {
+    const options = await closedShard(sealed, (content) => {
+      content[FLAGS] = 2;
+      content.writeUInt32BE(0, REWRITE);
+      return content;
+    });
+    const again = KvStateMachine.open(options);
+    await expect(again).rejects.toMatchObject({ code: 'RAFTSEAL_KV_ROW_CORRUPT' });
+  });
+
   it('of a format from the future is refused', async () => {
     const options = await closedShard(sealed, (content) => {
-      content.writeUInt16BE(3, 0);
+      content.writeUInt16BE(4, 0);
       return content;
     });
     const again = KvStateMachine.open(options);
@@ -62,7 +105,7 @@ describe.each([false, true])('the meta row (sealed: %s)', (sealed) => {
 
   it('with a time that no clock of ours can show is refused', async () => {
     const options = await closedShard(sealed, (content) => {
-      content.writeBigUInt64BE(2n ** 53n, CONTENT_BYTES - 8);
+      content.writeBigUInt64BE(2n ** 53n, TIME);
       return content;
     });
     const again = KvStateMachine.open(options);
