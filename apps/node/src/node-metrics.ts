@@ -2,6 +2,8 @@
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { NodeStatus } from './admin/operations.ts';
 
+const nothingToRewrite = { rowsTotal: 0, rowsDone: 0, quarantined: 0 };
+
 export class NodeMetrics {
   readonly #registry = new Registry();
   readonly #status: () => NodeStatus;
@@ -34,6 +36,9 @@ export class NodeMetrics {
       gauges.cacheBytes.set(labels, shard.cacheBytes);
       gauges.rows.set({ ...labels, form: 'sealed' }, shard.rowsSealed);
       gauges.rows.set({ ...labels, form: 'cleartext' }, shard.rowsCleartext);
+      const { rowsTotal, rowsDone, quarantined } = shard.rewrite ?? nothingToRewrite;
+      gauges.rowsToRewrite.set(labels, rowsTotal - rowsDone - quarantined);
+      gauges.rowsQuarantined.set(labels, quarantined);
     }
     if (status.cluster) {
       const { members, etcdBytes } = status.cluster;
@@ -70,6 +75,8 @@ function makeGauges(registry: Registry) {
     dirtyBytes: gauge('store_dirty_bytes', 'Changes not yet in the store.', perShard),
     cacheBytes: gauge('store_cache_bytes', 'Opened values in memory.', perShard),
     rows: gauge('store_rows', 'Rows of the store.', ['shard', 'form']),
+    rowsToRewrite: gauge('store_rows_to_rewrite', 'Rows to be brought under a new key.', perShard),
+    rowsQuarantined: gauge('store_rows_quarantined', 'Rows that do not open.', perShard),
     activeDekId: gauge('active_dek_id', 'Data key that new seals use.', ['purpose']),
     seals: gauge('dek_seals', 'Seals drawn by this process.', perKey),
     nonceEpoch: gauge('dek_nonce_epoch', 'Nonce epoch of this node.', perKey),

@@ -13,9 +13,14 @@ import {
   type Reply,
   type RowSeal,
 } from '@raftseal/interface';
-import { KvStateMachine, type ScanOptions, type ScanPage } from '@raftseal/kv';
+import {
+  KvStateMachine,
+  type RewriteProgress,
+  type ScanOptions,
+  type ScanPage,
+} from '@raftseal/kv';
 import { type RaftPayloadWrap, type Restored, ShardGroup } from '@raftseal/shard-group';
-import type { ShardStatus } from './admin/operations.ts';
+import type { RewriteStatus, ShardStatus } from './admin/operations.ts';
 
 export interface NodeShardOptions {
   readonly shardId: number;
@@ -227,6 +232,7 @@ export class NodeShard {
       queuedBytes,
       rowsSealed: kv.rowsSealed,
       rowsCleartext: kv.rowsCleartext,
+      rewrite: rewriteStatus(kv.rewrite),
       dirtyBytes: kv.dirtyBytes,
       cacheBytes: kv.cacheBytes,
       haltCode: group.haltError?.code ?? null,
@@ -281,6 +287,12 @@ export class NodeShard {
       this.#expiring = false;
     });
   }
+}
+
+function rewriteStatus(progress: RewriteProgress | null): RewriteStatus | null {
+  if (progress === null) return null;
+  const { startedAtMs, ...rest } = progress;
+  return { ...rest, startedAt: new Date(startedAtMs).toISOString() };
 }
 
 /** LOADING for clients: the cutover that a sealed node begins with is under way. */

@@ -363,13 +363,20 @@ export class Node {
   #onKeyState(state: KeyState): void {
     const { keys, shards } = this.#foundations;
     // Registration rows are stored before the state, but a new key is claimed only after its entry.
-    setImmediate(() => keys.state.clusterId && keys.refreshRowSeal());
+    setImmediate(() => keys.state.clusterId && this.#refreshRowSeal());
     if (state.storageIndex !== undefined) {
-      keys.refreshRowSeal();
+      this.#refreshRowSeal();
       // A store that has failed takes nothing any more; the key state goes on.
       for (const { group, kv } of shards) if (group.state !== 'halted') kv.sealRows(keys.rowSeal);
     }
     this.#coordinator.consider();
+  }
+
+  /** Rows that are under an earlier key follow. */
+  #refreshRowSeal(): void {
+    const { keys, shards } = this.#foundations;
+    keys.refreshRowSeal();
+    for (const { kv } of shards) kv.rewriteRows();
   }
 
   /** Waits until every shard that has not halted is as asked. */

@@ -3,6 +3,21 @@ import type { KeyPurpose } from '@raftseal/interface';
 import type { LogEntrySummary } from '../verify/log-walk.ts';
 import type { VerifyReport } from '../verify/report.ts';
 
+/** How far the rows of a store are brought under the active DEK. */
+export interface RewriteStatus {
+  readonly dekId: number;
+  readonly rowsDone: number;
+  readonly rowsTotal: number;
+  /** When this process began, or went on. */
+  readonly startedAt: string;
+  /** Estimated; null before the first row, 0 once every row was met. */
+  readonly remainingMs: number | null;
+  /** Rows that do not open, and stay as they are until their keys are written or deleted. */
+  readonly quarantined: number;
+  /** The first 100 of them. */
+  readonly quarantinedRows: readonly { readonly rowKey: string; readonly code: string }[];
+}
+
 /** Indexes and counters are decimal strings: JSON numbers end at 2^53. */
 export interface ShardStatus {
   readonly shardId: number;
@@ -19,6 +34,8 @@ export interface ShardStatus {
   readonly queuedBytes: number;
   readonly rowsSealed: number;
   readonly rowsCleartext: number;
+  /** Null where every sealed row of the store is under the active DEK. */
+  readonly rewrite: RewriteStatus | null;
   readonly dirtyBytes: number;
   readonly cacheBytes: number;
   /** Code of the error that halted the shard. */

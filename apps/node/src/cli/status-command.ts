@@ -1,6 +1,6 @@
 /** `raftseal status`: one screen about a running node. */
 import { Command } from 'commander';
-import type { NodeStatus } from '../admin/operations.ts';
+import type { NodeStatus, ShardStatus } from '../admin/operations.ts';
 import { memberText } from './member-command.ts';
 import { adminClient, type NodeAddressOptions, withNodeAddress } from './node-address.ts';
 import { table } from './table.ts';
@@ -23,7 +23,8 @@ export function statusText(status: NodeStatus): string {
     `encryption ${status.encryption}, values ${status.storage}, KEK ${status.kekUris.join(', ') || 'none'}`,
   ];
   const members = status.cluster ? ['', memberText(status.cluster)] : [];
-  return [...head, '', shardTable(status), ...keyTable(status), ...members].join('\n');
+  const shards = [shardTable(status), ...status.shards.flatMap(rewriteLines)];
+  return [...head, '', ...shards, ...keyTable(status), ...members].join('\n');
 }
 
 function shardTable({ shards }: NodeStatus): string {
@@ -40,6 +41,18 @@ function shardTable({ shards }: NodeStatus): string {
       shard.rowsCleartext,
     ]),
   );
+}
+
+/** How far a store's rows have followed a rotation, and which of them do not open. */
+function rewriteLines({ shardId, rewrite }: ShardStatus): readonly string[] {
+  if (rewrite === null) return [];
+  const { dekId, rowsDone, rowsTotal, remainingMs, quarantined, quarantinedRows } = rewrite;
+  const left = remainingMs === null ? '' : `, ${Math.ceil(remainingMs / 1000)} s left`;
+  return [
+    `shard ${shardId}: ${rowsDone} of ${rowsTotal} rows are under DEK ${dekId}${left}`,
+    ...(quarantined > 0 ? [`shard ${shardId}: rows that do not open: ${quarantined}`] : []),
+    ...quarantinedRows.map(({ rowKey, code }) => `  ${rowKey} ${code}`),
+  ];
 }
 
 function keyTable({ keys }: NodeStatus): readonly string[] {
