@@ -1,6 +1,7 @@
 /** What a node says about itself: status, metrics, verification, log lines; and what it never says. */
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { SidecarFile } from '@raftseal/sidecar';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
@@ -41,6 +42,31 @@ describe('the status of a node', () => {
     expect(after.keys).toContainEqual(expect.objectContaining({ dekId, active: true, seals: '1' }));
     expect(after.keys).toContainEqual(
       expect.objectContaining({ dekId: before?.dekId, active: false }),
+    );
+  });
+});
+
+describe('the rows of a node', () => {
+  it('follow a rotation of the storage key, and the reports say how far they are', async () => {
+    const config = newConfig();
+    const node = await running(config);
+    const client = clientOf(node);
+    for (let shardId = 0; shardId < SHARD_COUNT; shardId++) await client.set(keyOf(shardId), 'v');
+    // It flushes the stores.
+    await node.admin.digest();
+    const dekId = await node.admin.rotate('storage');
+    const { shards } = node.admin.status();
+    expect(shards.map(({ rewrite }) => rewrite)).toContainEqual(
+      expect.objectContaining({ dekId, rowsTotal: 1, quarantined: 0 }),
+    );
+    expect((await node.admin.metrics()).text).toMatch(
+      /raftseal_store_rows_to_rewrite\{shard="1"\} [01]/,
+    );
+    while (node.admin.status().shards.some(({ rewrite }) => rewrite !== null)) await delay(20);
+    await node.stop();
+    const { stores } = await verifyStoppedNode(config, pino({ level: 'silent' }));
+    expect(stores.map(({ sealed }) => sealed)).toEqual(
+      Array.from({ length: SHARD_COUNT }, () => ({ [dekId]: 1 })),
     );
   });
 });

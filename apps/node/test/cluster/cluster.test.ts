@@ -45,6 +45,13 @@ async function applied(nodes: readonly Node[]): Promise<void> {
   });
 }
 
+/** Whether the rows on the disk of a node are under one storage key. */
+async function allRowsUnder(node: Node, dekId: number | undefined): Promise<boolean> {
+  const { stores } = await node.admin.verify();
+  const rows = stores.map(({ sealed, cleartextRows }) => [cleartextRows, ...Object.keys(sealed)]);
+  return rows.every((row) => row.length === 2 && row[0] === 0 && row[1] === `${dekId}`);
+}
+
 describe('a cluster', () => {
   it('is founded sealed, takes nodes in, spreads its shards and serves cluster clients', async () => {
     const place = newPlace(etcd);
@@ -104,7 +111,7 @@ describe('a cluster', () => {
     await until(() => nodes.every((node) => node.admin.status().encryption === 'sealed'));
     for (let n = 0; n < 50; n++) await client.set(`key:${n}`, 'late');
     await leader?.admin.rotate('raft');
-    await leader?.admin.rotate('storage');
+    const storageDekId = await leader?.admin.rotate('storage');
     for (let n = 50; n < 60; n++) await client.set(`key:${n}`, 'later');
     const learner = await member(configOf(place, 'l', { role: 'learner' }));
     await applied([...nodes, learner]);
@@ -114,6 +121,8 @@ describe('a cluster', () => {
     expect(learner.admin.status().keys.map(({ dekId }) => dekId)).toEqual(
       leader?.admin.status().keys.map(({ dekId }) => dekId),
     );
+    // The rows of every member follow the rotation, in the clear or under the key before.
+    for (const node of [...nodes, learner]) await until(() => allRowsUnder(node, storageDekId));
   }, 60_000);
 });
 
