@@ -71,7 +71,7 @@ export class RowRewriter {
       throw new RangeError(`rewriteBytesPerSecond must be above 0, found ${bytesPerSecond}`);
     }
     this.#bytesPerSecond = bytesPerSecond;
-    this.#budgetBytes = Math.min(bytesPerSecond, BURST_BYTES_MAX);
+    this.#budgetBytes = bytesPerSecond;
     this.#committed = state;
     this.#pass = passFrom(state);
   }
@@ -175,7 +175,12 @@ export class RowRewriter {
     if (seal === 'cleartext') return undefined;
     const { activeDekId } = seal;
     if (activeDekId === undefined) return undefined;
-    if (this.#pass.dekId !== activeDekId) this.#pass = newPass(activeDekId);
+    if (this.#pass.dekId !== activeDekId) {
+      this.#pass = newPass(activeDekId);
+      // What has added up while there was nothing to do does not count.
+      this.#budgetBytes = Math.min(this.#budgetBytes, this.#bytesPerSecond);
+      this.#budgetAtMs = performance.now();
+    }
     return this.#pass;
   }
 
