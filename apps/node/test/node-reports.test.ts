@@ -59,9 +59,7 @@ describe('the rows of a node', () => {
     expect(shards.map(({ rewrite }) => rewrite)).toContainEqual(
       expect.objectContaining({ dekId, rowsTotal: 1, quarantined: 0 }),
     );
-    expect((await node.admin.metrics()).text).toMatch(
-      /raftseal_store_rows_to_rewrite\{shard="1"\} [01]/,
-    );
+    expect((await node.admin.metrics()).text).toMatch(/raftseal_rows_to_rewrite\{shard="1"\} [01]/);
     while (node.admin.status().shards.some(({ rewrite }) => rewrite !== null)) await delay(20);
     await node.stop();
     const { stores } = await verifyStoppedNode(config, pino({ level: 'silent' }));

@@ -57,7 +57,7 @@ export interface RewriteProgress {
   readonly startedAtMs: number;
   /** Estimated; null before the first row, 0 once the pass has met every row. */
   readonly remainingMs: number | null;
-  /** Rows that do not open. They stay as they are until their keys are written or deleted. */
+  /** Rows that do not open. They stay as they are until their keys are set anew. */
   readonly quarantined: number;
   /** The first 100 of them. */
   readonly quarantinedRows: readonly QuarantinedRow[];

@@ -12,7 +12,7 @@
  *   before the first row of the pass until the meta row itself was sealed.
  *
  * A row that does not open is quarantined: it is named, stays where it is and keeps failing the
- * reads of its key. It leaves the quarantine when its key is written or deleted.
+ * reads of its key. It leaves the quarantine when its key is set anew, or all keys go.
  */
 import { type ByteString, codeOf, type RowSeal } from '@raftseal/interface';
 import type { RewriteProgress } from './options.ts';

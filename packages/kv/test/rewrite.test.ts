@@ -308,7 +308,7 @@ describe('a row that does not open', () => {
     expect(shard.machine.statistics().checkpoints).toBe(checkpoints);
   });
 
-  it('leaves the quarantine when its key is written, or deleted with all others', async () => {
+  it('leaves the quarantine when its key is set anew, or all keys go', async () => {
     const shard = await damaged(['k7', 'k300']);
     await reopen(shard, 5);
     await until(isEnded(shard));

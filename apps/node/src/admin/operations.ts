@@ -12,7 +12,7 @@ export interface RewriteStatus {
   readonly startedAt: string;
   /** Estimated; null before the first row, 0 once every row was met. */
   readonly remainingMs: number | null;
-  /** Rows that do not open, and stay as they are until their keys are written or deleted. */
+  /** Rows that do not open, and stay as they are until their keys are set anew. */
   readonly quarantined: number;
   /** The first 100 of them. */
   readonly quarantinedRows: readonly { readonly rowKey: string; readonly code: string }[];
