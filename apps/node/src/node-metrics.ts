@@ -37,7 +37,7 @@ export class NodeMetrics {
       gauges.rows.set({ ...labels, form: 'sealed' }, shard.rowsSealed);
       gauges.rows.set({ ...labels, form: 'cleartext' }, shard.rowsCleartext);
       const { rowsTotal, rowsDone, quarantined } = shard.rewrite ?? nothingToRewrite;
-      gauges.rowsToRewrite.set(labels, rowsTotal - rowsDone - quarantined);
+      gauges.rowsToRewrite.set(labels, Math.max(0, rowsTotal - rowsDone - quarantined));
       gauges.rowsQuarantined.set(labels, quarantined);
     }
     if (status.cluster) {
