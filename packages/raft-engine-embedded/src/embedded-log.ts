@@ -28,6 +28,12 @@ export interface EmbeddedLog {
   readonly tornBytes: number;
   /** Number of segment files and their bytes, spare not counted. */
   size(): { readonly segments: number; readonly byteLength: number };
+  /**
+   * Rids the files of what was truncated: entries that are still readable are written to a new
+   * segment, and every older one is deleted.
+   * @throws RAFTSEAL_ENGINE_FLUSH_FAILED, RAFTSEAL_ENGINE_CLOSED
+   */
+  dropTruncated(): Promise<void>;
   /** Closes every engine, confirms the last group, releases the files. Idempotent. */
   close(): Promise<void>;
 }
@@ -64,6 +70,8 @@ class OpenLog implements EmbeddedLog {
   readonly #failed = new AbortController();
   #reclaiming: Promise<void> | undefined;
   #reclaimAgain = false;
+  /** Segments before this one are to be deleted, whatever they hold. */
+  #unwantedBefore = 0;
   #closed: Promise<void> | undefined;
 
   constructor(options: Required<EmbeddedLogOptions>, recovered: RecoveredLog, lock: DirectoryLock) {
@@ -143,6 +151,15 @@ class OpenLog implements EmbeddedLog {
     return { segments: segments.length, byteLength };
   }
 
+  async dropTruncated(): Promise<void> {
+    if (this.#closed !== undefined) throw closedError();
+    await this.#writer.roll();
+    this.#unwantedBefore = this.#store.active?.sequence ?? 0;
+    this.#reclaim();
+    await this.#reclaiming;
+    if (this.#failed.signal.aborted) throw this.#failed.signal.reason;
+  }
+
   close(): Promise<void> {
     this.#closed ??= this.#close();
     return this.#closed;
@@ -178,7 +195,12 @@ class OpenLog implements EmbeddedLog {
     try {
       while (this.#reclaimAgain && this.#closed === undefined) {
         this.#reclaimAgain = false;
-        await reclaim({ store: this.#store, writer: this.#writer, shards: this.#shards });
+        await reclaim({
+          store: this.#store,
+          writer: this.#writer,
+          shards: this.#shards,
+          before: this.#unwantedBefore,
+        });
       }
     } catch (error) {
       if (!this.#failed.signal.aborted) this.#writer.fail(this.#fail('deleting a segment', error));

@@ -44,6 +44,7 @@ export class GroupWriter {
   #sequence: number;
   #confirmed: boolean;
   #confirmWanted = false;
+  #rollWanted = false;
   #running = false;
   #failure: { readonly error: unknown } | undefined;
   #confirmTimer: NodeJS.Timeout | undefined;
@@ -78,6 +79,16 @@ export class GroupWriter {
     this.#start();
     await this.idle();
     if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  /**
+   * Resolves once a new segment is the active one: every record from here on is written to it.
+   * @throws the failure, if the writer failed.
+   */
+  roll(): Promise<void> {
+    this.#rollWanted = true;
+    this.#confirmed = false;
+    return this.confirm();
   }
 
   /** Stops for good, as after a failed flush. */
@@ -147,8 +158,9 @@ export class GroupWriter {
     const { store } = this.#options;
     let segment = store.active;
     let preamble: readonly GroupRecord[] = [];
-    if (segment === undefined || !segment.fits(groupBytes(records))) {
+    if (segment === undefined || this.#rollWanted || !segment.fits(groupBytes(records))) {
       segment = await store.roll();
+      this.#rollWanted = false;
       preamble = this.#options.checkpoint();
     }
     const all = preamble.length === 0 ? records : [...preamble, ...records];

@@ -5,7 +5,8 @@
  * A shard that is written rarely would keep an old segment, and with it all later ones, for as long
  * as it keeps a few entries. So where the oldest segment holds only a little that is still needed,
  * and the log has grown beyond a few segments, these entries are carried: appended again, as they
- * are, under their own index and term.
+ * are, under their own index and term. Where nothing that was truncated may be left in a file,
+ * they are carried whatever their number.
  */
 import { codeOf, type LogEntry } from '@raftseal/interface';
 import { readEntries } from './entry-reader.ts';
@@ -23,6 +24,8 @@ export interface ReclaimParts {
   readonly store: SegmentStore;
   readonly writer: GroupWriter;
   readonly shards: ReadonlyMap<number, ShardLog>;
+  /** Segments before this one are deleted whatever has to be carried. */
+  readonly before: number;
 }
 
 /** @throws what the files, the reads and the writer throw. */
@@ -47,7 +50,7 @@ function isDead({ shards }: ReclaimParts, segment: Segment): boolean {
 
 /** Carries what is left in the oldest segment; false where that is too much, or too early. */
 async function carry(parts: ReclaimParts, oldest: Segment): Promise<boolean> {
-  if (parts.store.segments.length < SEGMENTS_BEFORE_CARRYING) return false;
+  if (oldest.sequence >= parts.before && parts.store.segments.length < SEGMENTS_BEFORE_CARRYING) return false;
   const left = remaining(parts, oldest);
   if (left === undefined) return false;
   for (const { shard, indexes } of left) {
@@ -77,7 +80,7 @@ async function readCarried(
 
 /** By shard, the entries that are needed and stand only in this segment, if they are few. */
 function remaining(
-  { shards }: ReclaimParts,
+  { shards, before }: ReclaimParts,
   oldest: Segment,
 ): { shard: ShardLog; indexes: number[] }[] | undefined {
   const left: { shard: ShardLog; indexes: number[] }[] = [];
@@ -90,7 +93,8 @@ function remaining(
       const place = shard.places.get(index);
       if (place?.segment !== oldest.sequence) continue;
       byteLength += place.byteLength;
-      if (byteLength > oldest.byteLength * CARRY_SHARE_MAX) return undefined;
+      const isLittle = byteLength <= oldest.byteLength * CARRY_SHARE_MAX;
+      if (!isLittle && oldest.sequence >= before) return undefined;
       indexes.push(index);
     }
     left.push({ shard, indexes });

@@ -163,6 +163,32 @@ describe('segments', () => {
     await log.close();
   });
 
+  it('hold nothing that was truncated, once that is asked for', async () => {
+    const disk = new MemoryDisk();
+    const log = await openOn(disk);
+    for (const shardId of [0, 1]) {
+      const leadership = await log.engine(shardId).elect();
+      await appendMany(log.engine(shardId), shardId, leadership, 20, 900);
+    }
+    await log.engine(0).truncate(19n);
+    const holds = (shardId: number, index: bigint): boolean =>
+      [...disk.contents().values()].some((bytes) => bytes.includes(payloadOf(shardId, index)));
+    expect(holds(0, 19n)).toBe(true);
+    await log.dropTruncated();
+    for (let index = 1n; index < 20n; index++) expect(holds(0, index)).toBe(false);
+    for (const [shardId, firstIndex] of [
+      [0, 20n],
+      [1, 1n],
+    ] as const) {
+      expect((await readAll(log.engine(shardId))).map(({ index }) => index)[0]).toBe(firstIndex);
+    }
+    await log.close();
+    const again = await openOn(disk);
+    expect(await readAll(again.engine(0))).toHaveLength(1);
+    expect(await readAll(again.engine(1))).toHaveLength(20);
+    await again.close();
+  });
+
   it('can be read to their end while they are deleted', async () => {
     const log = await openOn(new MemoryDisk());
     const engine = log.engine(0);

@@ -40,6 +40,7 @@ function histories(lie: MemoryDisk['lie']) {
     width: fc.integer({ min: 1, max: 3 }),
     byteLength: fc.constantFrom(0, 1, 40, 300, 900, 5000, 30_000),
     truncate: fc.constantFrom(false, false, false, true),
+    drop: fc.constantFrom(false, false, false, true),
   });
   const life = fc.record({
     cutAfter: fc.integer({ min: 1, max: 60 }),
@@ -65,6 +66,7 @@ interface Step {
   readonly width: number;
   readonly byteLength: number;
   readonly truncate: boolean;
+  readonly drop: boolean;
 }
 
 /** Runs steps until they are done or the power is cut; the model notes what was acknowledged. */
@@ -77,7 +79,7 @@ async function live(
   if (log === undefined) return;
   try {
     const terms = new Map<number, bigint>();
-    for (const { shardId, width, byteLength, truncate } of steps) {
+    for (const { shardId, width, byteLength, truncate, drop } of steps) {
       const model = models[shardId] as ShardModel;
       const engine = log.engine(shardId);
       if (!terms.has(shardId)) {
@@ -101,10 +103,12 @@ async function live(
         );
       }
       await Promise.all(appends);
-      if (!truncate) continue;
-      model.truncationAsked = model.acknowledged - 1n;
-      await engine.truncate(model.truncationAsked);
-      model.truncated = model.truncationAsked;
+      if (truncate) {
+        model.truncationAsked = model.acknowledged - 1n;
+        await engine.truncate(model.truncationAsked);
+        model.truncated = model.truncationAsked;
+      }
+      if (drop) await log.dropTruncated();
     }
   } catch (error) {
     ignorePowerCut(error);
