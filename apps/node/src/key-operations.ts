@@ -108,6 +108,19 @@ export class KeyOperations {
   }
 
   /**
+   * Has every replica forget a DEK, once `check` has found that nothing needs it. Nothing else
+   * changes keys or members from the check to the entry.
+   * @param check throws where something needs the DEK
+   */
+  retire(dekId: number, check: () => Promise<void>): Promise<void> {
+    return this.#oneAtATime(async () => {
+      if (this.#parts.keyLifecycle.state.retired.has(dekId)) return;
+      await check();
+      await this.#propose({ kind: 'retire-dek', dekId });
+    });
+  }
+
+  /**
    * Claims a nonce epoch under the active keys and has the log record it: what a process does
    * before it seals anything. The raft key comes first: the other registration is sealed under it.
    */

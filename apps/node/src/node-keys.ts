@@ -90,6 +90,11 @@ export class NodeKeys {
     return this.#rowSeal;
   }
 
+  /** The DEK that rows are sealed under by this process now; undefined while none are. */
+  get activeRowDekId(): number | undefined {
+    return this.#rowSeal?.activeDekId;
+  }
+
   /** Rows are sealed under the active storage DEK as soon as this process may seal under it. */
   refreshRowSeal(): void {
     const dekId = this.state.activeDekId.storage;

@@ -7,6 +7,8 @@ export interface NodeLogs {
   engine(shardId: number): RaftEngine;
   /** Reads every entry that is there, for a verifier. */
   walk(request: LogWalkRequest): Promise<LogWalk>;
+  /** Rids the files of this node of what was truncated. */
+  dropTruncated(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -20,6 +22,7 @@ export async function openEmbeddedLogs(options: {
   return {
     engine: (shardId) => log.engine(shardId),
     walk: (request) => walkEmbeddedLog(options.directory, request),
+    dropTruncated: () => log.dropTruncated(),
     close: () => log.close(),
   };
 }

@@ -65,6 +65,7 @@ export class NodeShard {
   readonly confirmRead?: (done: (error: RaftsealError | null) => void) => void;
   readonly #engine: RaftEngine;
   readonly #sealedOnly: boolean;
+  readonly #isAlone: boolean;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #stateListeners: (() => void)[] = [];
   #expiring = false;
@@ -95,6 +96,7 @@ export class NodeShard {
     this.kv = kv;
     this.#engine = parts.engine;
     this.#sealedOnly = options.sealedOnly;
+    this.#isAlone = peers === undefined;
     if (peers?.reads === 'strict') this.confirmRead = (done) => this.#confirmRead(done);
     this.group = new ShardGroup<Reply>(
       { shardId, queueBytesMax: QUEUE_BYTES_MAX, dekWaitMs: DEK_WAIT_MS },
@@ -130,8 +132,12 @@ export class NodeShard {
 
   /** Drops what the store has made durable from a log that nobody else reads. */
   startTruncation(): void {
-    const truncate = (): void => void this.truncate(this.kv.durableIndex - 1n);
-    this.#timers.push(setInterval(truncate, TRUNCATE_PERIOD_MS));
+    this.#timers.push(setInterval(() => void this.truncateOwn(), TRUNCATE_PERIOD_MS));
+  }
+
+  /** As far as it can be, once; does nothing where other nodes read the log. */
+  async truncateOwn(): Promise<void> {
+    if (this.#isAlone) await this.truncate(this.kv.durableIndex - 1n);
   }
 
   /**
@@ -159,6 +165,13 @@ export class NodeShard {
       return;
     }
     this.group.propose(command, (error, reply) => done(error, reply ?? null));
+  }
+
+  /** Appends an entry that changes nothing. @throws as the shard group's `propose` fails */
+  proposeNothing(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.propose(this.kv.nothing(), (error) => (error ? reject(error) : resolve()));
+    });
   }
 
   /** @throws RAFTSEAL_SHARD_GROUP_NOT_LEADER, RAFTSEAL_SHARD_GROUP_HALTED */

@@ -253,6 +253,11 @@ export class KvStateMachine implements StateMachine<Reply> {
     return due.length === 0 ? undefined : encodeExpiry(due);
   }
 
+  /** A command that changes nothing. */
+  nothing(): Buffer {
+    return encodeExpiry([]);
+  }
+
   /**
    * Storage was enabled: from the next checkpoint on rows are sealed, and the older ones with them;
    * once all are, the file is rewritten, so that nothing in the clear is left in it. Idempotent.

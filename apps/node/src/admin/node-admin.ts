@@ -6,6 +6,8 @@ import { checkOpensAll } from '../kek-set.ts';
 import type { KeyOperations } from '../key-operations.ts';
 import { NodeMetrics } from '../node-metrics.ts';
 import { nodeStatus } from '../node-status.ts';
+import type { Blocker } from '../retirement/blocker.ts';
+import { Retirement, type RetirementReceipt } from '../retirement/retirement.ts';
 import { type LogEntrySummary, summarizeLog } from '../verify/log-walk.ts';
 import type { VerifyReport } from '../verify/report.ts';
 import { verifyNode } from '../verify/verify.ts';
@@ -70,6 +72,14 @@ export class NodeAdmin implements AdminOperations {
     await operations.exclusively(() => keks.use(uris, (next) => checkOpensAll(next, state)));
   }
 
+  retirementBlockers(dekId: number): Promise<readonly Blocker[]> {
+    return this.#retirement().blockers(dekId);
+  }
+
+  retire(dekId: number): Promise<RetirementReceipt> {
+    return this.#retirement().retire(dekId);
+  }
+
   async inspectLog(request: LogRequest): Promise<readonly LogEntrySummary[]> {
     const { shards, logs } = this.#parts.foundations;
     const shard = shards[request.shardId];
@@ -101,6 +111,11 @@ export class NodeAdmin implements AdminOperations {
 
   async preferLeader(shardId: number, nodeId: string | null): Promise<void> {
     await this.#cluster().preferLeader(shardId, nodeId);
+  }
+
+  #retirement(): Retirement {
+    const { foundations, operations, cluster } = this.#parts;
+    return new Retirement({ ...foundations, operations, others: cluster?.others });
   }
 
   #cluster(): Cluster {

@@ -1,5 +1,7 @@
 /** What the admin API offers, as the node implements it and as its replies look in JSON. */
 import type { KeyPurpose } from '@raftseal/interface';
+import type { Blocker } from '../retirement/blocker.ts';
+import type { RetirementReceipt } from '../retirement/retirement.ts';
 import type { LogEntrySummary } from '../verify/log-walk.ts';
 import type { VerifyReport } from '../verify/report.ts';
 
@@ -106,6 +108,10 @@ export interface AdminOperations {
   rewrap(): Promise<readonly string[]>;
   /** Goes over to other KEKs, which have to open every key. */
   useKeks(uris: readonly string[]): Promise<void>;
+  /** What keeps a DEK from being retired. */
+  retirementBlockers(dekId: number): Promise<readonly Blocker[]>;
+  /** Has every replica forget a DEK that nothing needs; for a retired one, a new receipt. */
+  retire(dekId: number): Promise<RetirementReceipt>;
   inspectLog(request: LogRequest): Promise<readonly LogEntrySummary[]>;
   verify(): Promise<VerifyReport>;
   /** By shard id. */

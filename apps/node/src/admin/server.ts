@@ -10,6 +10,8 @@
  * | POST /v1/encryption/enable | asks for the cutover; body `{"waves": [[1], [2, 3]]}` optional |
  * | POST /v1/keys/rotate | makes a new DEK; body `{"purpose": "raft"}` or `"storage"` |
  * | POST /v1/keys/rewrap | wraps every DEK under the KEKs of the control shard's leader, and no others |
+ * | GET /v1/keys/blockers?dek= | what keeps a DEK from being retired |
+ * | POST /v1/keys/retire | has every replica forget a DEK that nothing needs; body `{"dekId": 17}` |
  * | POST /v1/keks/use | this node goes over to other KEKs; body `{"kekUris": ["file:/path"]}` |
  * | GET /v1/log?shard=&from=&limit= | entries of a log, without their content |
  * | POST /v1/verify | walks log, store and files |
@@ -29,6 +31,7 @@ import type { AdminOperations } from './operations.ts';
 import { bearsToken } from './token.ts';
 
 const LOG_ENTRIES_MAX = 10_000;
+const DEK_ID_MAX = 0xffff_ffff;
 const KEKS_MAX = 16;
 const KEK_URI_CHARACTERS_MAX = 2048;
 
@@ -117,6 +120,14 @@ export function adminRoutes({ operations, forward }: AdminRoutesParts): Hono {
   app.post('/v1/keys/rewrap', atLeader, async (c) => {
     return c.json({ kekUris: await operations.rewrap() });
   });
+  app.get('/v1/keys/blockers', atLeader, async (c) => {
+    const dekId = dekIdOf(Number(c.req.query('dek')));
+    return c.json({ blockers: await operations.retirementBlockers(dekId) });
+  });
+  app.post('/v1/keys/retire', atLeader, async (c) => {
+    const { dekId } = await jsonBody(c.req);
+    return c.json(await operations.retire(dekIdOf(dekId)));
+  });
   app.post('/v1/keks/use', async (c) => {
     await operations.useKeks(kekUrisOf(await jsonBody(c.req)));
     return c.json(operations.status());
@@ -158,6 +169,13 @@ function nodeIdOf({ nodeId }: Record<string, unknown>): string {
 function purposeOf({ purpose }: Record<string, unknown>): KeyPurpose {
   if (purpose === 'raft' || purpose === 'storage') return purpose;
   throw badRequest('expected "purpose" to be "raft" or "storage"');
+}
+
+function dekIdOf(dekId: unknown): number {
+  if (Number.isSafeInteger(dekId) && Number(dekId) > 0 && Number(dekId) <= DEK_ID_MAX) {
+    return Number(dekId);
+  }
+  throw badRequest(`expected the id of a DEK, a whole number from 1 to ${DEK_ID_MAX}`);
 }
 
 function kekUrisOf({ kekUris }: Record<string, unknown>): readonly string[] {

@@ -6,6 +6,7 @@ import { kekCommand } from './kek-command.ts';
 import { logCommand } from './log-command.ts';
 import { memberCommand } from './member-command.ts';
 import { resyncSidecarCommand } from './resync-sidecar-command.ts';
+import { retireDekCommand } from './retire-dek-command.ts';
 import { rewrapDeksCommand } from './rewrap-deks-command.ts';
 import { rotateDekCommand } from './rotate-dek-command.ts';
 import { shardCommand } from './shard-command.ts';
@@ -23,6 +24,7 @@ export function program(): Command {
     .addCommand(encryptionCommand())
     .addCommand(rotateDekCommand())
     .addCommand(rewrapDeksCommand())
+    .addCommand(retireDekCommand())
     .addCommand(logCommand())
     .addCommand(verifyCommand())
     .addCommand(memberCommand())

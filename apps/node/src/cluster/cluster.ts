@@ -24,6 +24,7 @@ import type { NodeLogs } from '../node-logs.ts';
 import type { NodeShard, ShardPeers } from '../node-shard.ts';
 import { peerUrl } from '../peer/access.ts';
 import { peerServer } from '../peer/server.ts';
+import type { OtherMembers } from '../retirement/retirement.ts';
 import type { Teardown } from '../teardown.ts';
 import { checkCapability } from './capability.ts';
 import type { ClusterAccess } from './cluster-access.ts';
@@ -191,6 +192,7 @@ export class Cluster implements ShardPeers {
       view,
       control,
       snapshots,
+      logs: foundations.logs,
       challenge: (address, challenge) =>
         access.client.proveCapability(peerUrl(access.peers, address), challenge),
     });
@@ -269,19 +271,28 @@ export class Cluster implements ShardPeers {
 
   /** Asks every other member, afresh, whether it can seal and open; names the one that cannot. */
   async checkMembers(): Promise<void> {
-    const { keys, view } = this.#node;
-    const { keks } = keys;
+    const { keks } = this.#node.keys;
     if (keks.isEmpty) return;
     await Promise.all(
       this.otherMembers.map((nodeId) =>
         checkCapability(nodeId, keks, async (challenge) => {
           const { client, peers } = this.#parts.access;
-          const address = view.peerAddressOf(nodeId);
-          if (address === undefined) throw notInReach(nodeId);
-          return client.proveCapability(peerUrl(peers, address), challenge);
+          return client.proveCapability(peerUrl(peers, this.#peerAddressOf(nodeId)), challenge);
         }),
       ),
     );
+  }
+
+  /** What the leader of the control shard asks of the others before a DEK is retired. */
+  get others(): OtherMembers {
+    const { client, peers } = this.#parts.access;
+    return {
+      ids: async () => (await this.#membership.ids()).filter((nodeId) => nodeId !== this.#nodeId),
+      keyNeeds: async (nodeId, dekId) =>
+        client.keyNeeds(peerUrl(peers, this.#peerAddressOf(nodeId)), dekId),
+      turnOverLogs: async (nodeId) =>
+        client.turnOverLogs(peerUrl(peers, this.#peerAddressOf(nodeId))),
+    };
   }
 
   /** Sends an admin call on to the leader of the control shard; undefined where this node is it. */
@@ -343,6 +354,12 @@ export class Cluster implements ShardPeers {
 
   get #spaceTaken(): number {
     return this.#etcd.status().dbBytes / this.#parts.config.etcd.spaceBytesMax;
+  }
+
+  #peerAddressOf(nodeId: string): Address {
+    const address = this.#node.view.peerAddressOf(nodeId);
+    if (address === undefined) throw notInReach(nodeId);
+    return address;
   }
 
   #campaign(shards: readonly NodeShard[]): void {

@@ -13,6 +13,8 @@ export function etcdLogs(log: EtcdEngines): NodeLogs {
   return {
     engine: (shardId) => log.engine(shardId),
     walk: (request) => walkEtcdLogs(log, request),
+    // etcd forgets in its own time: see the compaction of its history.
+    dropTruncated: async () => undefined,
     close: () => log.close(),
   };
 }

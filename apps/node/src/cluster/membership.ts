@@ -54,6 +54,12 @@ export class Membership {
     return member && decodeMember(member.value);
   }
 
+  /** Ids of all members, as they are now. */
+  async ids(): Promise<readonly string[]> {
+    const members = await this.#documents.list(MEMBERS);
+    return members.map(({ name }) => name.slice(MEMBERS.length));
+  }
+
   /** Makes the first node of a cluster a member; false where there are members already. */
   async beFirst(nodeId: string): Promise<boolean> {
     const { record, revision } = await this.#record();

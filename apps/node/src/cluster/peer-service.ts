@@ -3,6 +3,7 @@ import { CONTROL_SHARD, RaftsealError } from '@raftseal/interface';
 import { FORMAT_VERSION } from '../data-directory.ts';
 import type { KeyOperations } from '../key-operations.ts';
 import type { NodeKeys } from '../node-keys.ts';
+import type { NodeLogs } from '../node-logs.ts';
 import type { NodeShard } from '../node-shard.ts';
 import type {
   CapabilityChallenge,
@@ -14,6 +15,8 @@ import type {
   PeerSnapshot,
   RegistrationRequest,
 } from '../peer/operations.ts';
+import { type KeyNeeds, keyNeeds } from '../retirement/key-needs.ts';
+import { turnOverLogs } from '../retirement/turn-over.ts';
 import { version } from '../version.ts';
 import { checkCapability, proveCapability } from './capability.ts';
 import type { ClusterView } from './cluster-view.ts';
@@ -29,6 +32,7 @@ export interface PeerServiceParts {
   readonly view: ClusterView;
   readonly control: ControlChannel;
   readonly snapshots: SnapshotExchange;
+  readonly logs: NodeLogs;
   /** Puts a challenge to the node that is reached at an address. */
   readonly challenge: (
     address: JoinRequest['peer'],
@@ -94,6 +98,14 @@ export class PeerService implements PeerOperations {
 
   async keyState(): Promise<Uint8Array> {
     return this.#parts.snapshots.keyState();
+  }
+
+  keyNeeds(dekId: number): Promise<KeyNeeds> {
+    return keyNeeds(this.#parts, dekId);
+  }
+
+  turnOverLogs(): Promise<readonly number[]> {
+    return turnOverLogs(this.#parts);
   }
 
   snapshot(shardId: number): Promise<PeerSnapshot> {

@@ -6,6 +6,7 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { AdminCall } from '../admin/call.ts';
+import type { KeyNeeds } from '../retirement/key-needs.ts';
 import type { PeerAccess } from './access.ts';
 import { failureOf, malformed, remoteError } from './failures.ts';
 import { Fields } from './fields.ts';
@@ -13,7 +14,9 @@ import {
   challengeJson,
   readIdentity,
   readJoinReply,
+  readKeyNeeds,
   readProof,
+  readShardIds,
   registrationJson,
 } from './messages.ts';
 import type {
@@ -97,6 +100,14 @@ export class PeerClient {
     const limits = { timeoutMs: this.#timeouts.longCallMs, bytesMax: KEY_STATE_BYTES_MAX };
     const call = { baseUrl, method: 'GET', path: '/v1/key-state' };
     return (await this.#reply(call, limits)).body;
+  }
+
+  async keyNeeds(baseUrl: string, dekId: number): Promise<KeyNeeds> {
+    return readKeyNeeds(await this.#post(baseUrl, '/v1/key-needs', { dekId }));
+  }
+
+  async turnOverLogs(baseUrl: string): Promise<readonly number[]> {
+    return readShardIds(await this.#post(baseUrl, '/v1/logs/turn-over', {}));
   }
 
   /** The caller releases it. Chunks come as they are asked for, with other boundaries than sent. */

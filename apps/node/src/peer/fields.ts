@@ -56,6 +56,20 @@ export class Fields {
     throw this.#error(name, `a whole number from ${min} to ${max}`);
   }
 
+  integers(name: string, countMax: number, { min, max }: IntegerBounds): readonly number[] {
+    const value = this.#values[name];
+    const isIn = (each: unknown): boolean =>
+      Number.isSafeInteger(each) && Number(each) >= min && Number(each) <= max;
+    if (Array.isArray(value) && value.length <= countMax && value.every(isIn)) return value;
+    throw this.#error(name, `at most ${countMax} whole numbers from ${min} to ${max}`);
+  }
+
+  boolean(name: string): boolean {
+    const value = this.#values[name];
+    if (typeof value === 'boolean') return value;
+    throw this.#error(name, 'true or false');
+  }
+
   oneOf<T extends string>(name: string, values: readonly T[]): T {
     const value = values.find((known) => known === this.#values[name]);
     if (value !== undefined) return value;

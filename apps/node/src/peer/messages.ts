@@ -9,6 +9,7 @@ import {
   purposeByte,
 } from '@raftseal/interface';
 import type { Address } from '../config.ts';
+import { type KeyNeeds, needOfDek } from '../retirement/key-needs.ts';
 import type { Fields } from './fields.ts';
 import type {
   CapabilityChallenge,
@@ -23,10 +24,13 @@ const CLAIM_ID_BYTES = 16;
 const NONCE_BYTES = 32;
 const MAC_BYTES = 32;
 const MEMBERS_MAX = 1024;
+const SHARDS_MAX = 1024;
 const WRAPS_MAX = 16;
 const KEK_URI_CHARACTERS_MAX = 2048;
 
 const u32 = { min: 1, max: 0xffff_ffff };
+const shardIds = { min: 0, max: SHARDS_MAX - 1 };
+const counts = { min: 0, max: Number.MAX_SAFE_INTEGER };
 const exactly = (length: number) => ({ min: length, max: length });
 const base64 = (bytes: Uint8Array): string => Buffer.from(bytes).toString('base64');
 
@@ -105,6 +109,30 @@ export function readProof(fields: Fields): CapabilityProof {
     release: fields.text('release'),
     mac: fields.bytes('mac', exactly(MAC_BYTES)),
   };
+}
+
+export function readDekId(fields: Fields): number {
+  return fields.integer('dekId', u32);
+}
+
+export function readKeyNeeds(fields: Fields): KeyNeeds {
+  return {
+    nodeId: fields.text('nodeId'),
+    dek: fields.oneOf('dek', needOfDek),
+    shards: fields.objects('shards', SHARDS_MAX).map((shard) => ({
+      shardId: shard.integer('shardId', shardIds),
+      state: shard.text('state'),
+      seals: shard.boolean('seals'),
+      rows: shard.integer('rows', counts),
+      snapshots: shard.integer('snapshots', counts),
+      installing: shard.boolean('installing'),
+    })),
+  };
+}
+
+/** Ids of shards; there may be none. */
+export function readShardIds(fields: Fields): readonly number[] {
+  return fields.integers('shardIds', SHARDS_MAX, shardIds);
 }
 
 function readAddress(fields: Fields): Address {

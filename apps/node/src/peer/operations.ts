@@ -4,6 +4,7 @@
  */
 import type { WrapBinding, WrappedKey } from '@raftseal/interface';
 import type { Address } from '../config.ts';
+import type { KeyNeeds } from '../retirement/key-needs.ts';
 
 /** Who a node is. Nothing in it is a secret. */
 export interface PeerIdentity {
@@ -77,6 +78,10 @@ export interface PeerOperations {
   proveCapability(challenge: CapabilityChallenge): Promise<CapabilityProof>;
   /** The key state that all replicas share, as the applier encodes it. */
   keyState(): Promise<Uint8Array>;
+  /** What this node needs a DEK for. */
+  keyNeeds(dekId: number): Promise<KeyNeeds>;
+  /** Ids of the shards that this node leads, and whose logs it has turned over. */
+  turnOverLogs(): Promise<readonly number[]>;
   /** The caller releases it. */
   snapshot(shardId: number): Promise<PeerSnapshot>;
 }

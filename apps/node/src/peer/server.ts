@@ -11,6 +11,8 @@
  * | POST /v1/registrations | puts a claim of a nonce epoch in the log |
  * | POST /v1/capability | shows that this node has the KEK |
  * | GET /v1/key-state | the key state of the replicas, as bytes |
+ * | POST /v1/key-needs | what this node needs a DEK for |
+ * | POST /v1/logs/turn-over | turns over the logs that this node leads |
  * | GET /v1/snapshots/:shardId | a snapshot of a shard: u32 length, header, chunks |
  * | ... /admin/... | the admin API, answered by this node and never forwarded |
  */
@@ -27,7 +29,13 @@ import { type HttpListener, type ListenerTimeouts, openHttpListener } from '../h
 import { badRequest, boundedBody, errorReplyOf, jsonBody } from '../http-replies.ts';
 import type { PeerAccess } from './access.ts';
 import { Fields } from './fields.ts';
-import { proofJson, readChallenge, readJoinRequest, readRegistration } from './messages.ts';
+import {
+  proofJson,
+  readChallenge,
+  readDekId,
+  readJoinRequest,
+  readRegistration,
+} from './messages.ts';
 import { NotControlLeaderError } from './not-control-leader.ts';
 import type { PeerOperations } from './operations.ts';
 import { sendSnapshot } from './snapshot-stream.ts';
@@ -79,6 +87,12 @@ export function peerApp(parts: PeerServerParts): Hono<PeerEnvironment> {
   app.get('/v1/key-state', async (c) => {
     const keyState = Uint8Array.from(await operations.keyState());
     return c.body(keyState, 200, { 'content-type': 'application/octet-stream' });
+  });
+  app.post('/v1/key-needs', async (c) => {
+    return c.json(await operations.keyNeeds(readDekId(await fieldsOf(c.req))));
+  });
+  app.post('/v1/logs/turn-over', async (c) => {
+    return c.json({ shardIds: await operations.turnOverLogs() });
   });
   app.get('/v1/snapshots/:shardId', async (c) => {
     const snapshot = await operations.snapshot(shardIdOf(c.req.param('shardId')));

@@ -41,5 +41,6 @@ export const nodeErrors = {
   RAFTSEAL_NODE_MEMBER_INCAPABLE: 'A member cannot do its part in a sealed cluster.',
   RAFTSEAL_NODE_REMOVED: 'The node was removed from its cluster.',
   RAFTSEAL_NODE_SNAPSHOT_INVALID: 'A snapshot that another node sent is not the one asked for.',
+  RAFTSEAL_NODE_DEK_NEEDED: 'Something still needs the DEK that was to be retired.',
   RAFTSEAL_NODE_UNKNOWN_MEMBER: 'The cluster has no such member, or it is not in reach.',
 } as const;
