@@ -10,7 +10,7 @@
  * | POST /v1/encryption/enable | asks for the cutover; body `{"waves": [[1], [2, 3]]}` optional |
  * | POST /v1/keys/rotate | makes a new DEK; body `{"purpose": "raft"}` or `"storage"` |
  * | POST /v1/keys/rewrap | wraps every DEK under the KEKs of the control shard's leader, and no others |
- * | GET /v1/keys/blockers?dek= | what keeps a DEK from being retired |
+ * | POST /v1/keys/blockers | what keeps a DEK from being retired; body `{"dekId": 17}` |
  * | POST /v1/keys/retire | has every replica forget a DEK that nothing needs; body `{"dekId": 17}` |
  * | POST /v1/keks/use | this node goes over to other KEKs; body `{"kekUris": ["file:/path"]}` |
  * | GET /v1/log?shard=&from=&limit= | entries of a log, without their content |
@@ -120,13 +120,12 @@ export function adminRoutes({ operations, forward }: AdminRoutesParts): Hono {
   app.post('/v1/keys/rewrap', atLeader, async (c) => {
     return c.json({ kekUris: await operations.rewrap() });
   });
-  app.get('/v1/keys/blockers', atLeader, async (c) => {
-    const dekId = dekIdOf(Number(c.req.query('dek')));
+  app.post('/v1/keys/blockers', atLeader, async (c) => {
+    const dekId = dekIdOf(await jsonBody(c.req));
     return c.json({ blockers: await operations.retirementBlockers(dekId) });
   });
   app.post('/v1/keys/retire', atLeader, async (c) => {
-    const { dekId } = await jsonBody(c.req);
-    return c.json(await operations.retire(dekIdOf(dekId)));
+    return c.json(await operations.retire(dekIdOf(await jsonBody(c.req))));
   });
   app.post('/v1/keks/use', async (c) => {
     await operations.useKeks(kekUrisOf(await jsonBody(c.req)));
@@ -171,11 +170,11 @@ function purposeOf({ purpose }: Record<string, unknown>): KeyPurpose {
   throw badRequest('expected "purpose" to be "raft" or "storage"');
 }
 
-function dekIdOf(dekId: unknown): number {
+function dekIdOf({ dekId }: Record<string, unknown>): number {
   if (Number.isSafeInteger(dekId) && Number(dekId) > 0 && Number(dekId) <= DEK_ID_MAX) {
     return Number(dekId);
   }
-  throw badRequest(`expected the id of a DEK, a whole number from 1 to ${DEK_ID_MAX}`);
+  throw badRequest(`expected "dekId" to be a whole number from 1 to ${DEK_ID_MAX}`);
 }
 
 function kekUrisOf({ kekUris }: Record<string, unknown>): readonly string[] {

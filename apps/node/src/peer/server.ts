@@ -92,6 +92,7 @@ export function peerApp(parts: PeerServerParts): Hono<PeerEnvironment> {
     return c.json(await operations.keyNeeds(readDekId(await fieldsOf(c.req))));
   });
   app.post('/v1/logs/turn-over', async (c) => {
+    await fieldsOf(c.req);
     return c.json({ shardIds: await operations.turnOverLogs() });
   });
   app.get('/v1/snapshots/:shardId', async (c) => {

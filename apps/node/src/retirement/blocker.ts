@@ -80,7 +80,8 @@ function shardBlockers(
   const blockers: Blocker[] = [];
   const member = (reason: string): Blocker => ({ kind: 'member', nodeId, reason });
   if (state === 'halted') blockers.push(member(`shard ${shardId} has halted there`));
-  if (state === 'restoring' || installing) blockers.push(member(`shard ${shardId} is being restored there`));
+  if (state === 'restoring' || installing)
+    blockers.push(member(`shard ${shardId} is being restored there`));
   if (seals) blockers.push(member(`it seals shard ${shardId} under the DEK still`));
   if (rows > 0) blockers.push({ kind: 'rows', nodeId, shardId, rows });
   if (snapshots > 0) blockers.push({ kind: 'snapshot', nodeId, shardId });

@@ -1,6 +1,6 @@
 /** What the log of a shard needs a DEK for: entries under it, and entries that carry its wraps. */
 import { decodeEntry, type KeyLifecycleEntry } from '@raftseal/applier';
-import { codeOf, type LogEntry, type RaftEngine } from '@raftseal/interface';
+import { CONTROL_SHARD, codeOf, type LogEntry, type RaftEngine } from '@raftseal/interface';
 import { KIND_KEY_LIFECYCLE, TAG_BYTES, TAG_CLEARTEXT, TAG_SEALED } from '@raftseal/shard-group';
 import { DEK_ID_OFFSET } from '../verify/log-walk.ts';
 
@@ -69,20 +69,14 @@ function keyLifecycleEntry(
   { shardId, open }: LogNeedsParts,
   entry: LogEntry,
 ): KeyLifecycleEntry | undefined {
-  if (shardId !== 0) return undefined;
+  if (shardId !== CONTROL_SHARD) return undefined;
   const bytes = bytesOf(entry).subarray(TAG_BYTES);
   const body = bytesOf(entry)[0] === TAG_CLEARTEXT ? bytes : open(bytes, entry.index);
   return body[0] === KIND_KEY_LIFECYCLE ? decodeEntry(body.subarray(1)) : undefined;
 }
 
 function holdsWraps(entry: KeyLifecycleEntry | undefined, dekId: number): boolean {
-  switch (entry?.kind) {
-    case 'bootstrap':
-    case 'rewrap-deks':
-      return entry.keys.some((key) => key.dekId === dekId);
-    case 'rotate-dek':
-      return entry.dekId === dekId;
-    default:
-      return false;
-  }
+  if (entry?.kind === 'rotate-dek') return entry.dekId === dekId;
+  if (entry?.kind !== 'bootstrap' && entry?.kind !== 'rewrap-deks') return false;
+  return entry.keys.some((key) => key.dekId === dekId);
 }

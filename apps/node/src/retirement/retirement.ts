@@ -12,7 +12,14 @@ import type { KeyOperations } from '../key-operations.ts';
 import type { NodeKeys } from '../node-keys.ts';
 import type { NodeLogs } from '../node-logs.ts';
 import type { NodeShard } from '../node-shard.ts';
-import { type Blocker, blockersOf, type Findings, isPassing, type MemberAnswer, textOf } from './blocker.ts';
+import {
+  type Blocker,
+  blockersOf,
+  type Findings,
+  isPassing,
+  type MemberAnswer,
+  textOf,
+} from './blocker.ts';
 import { type KeyNeeds, keyNeeds } from './key-needs.ts';
 import { type LogNeeds, logNeeds } from './log-needs.ts';
 import { turnOverLogs } from './turn-over.ts';

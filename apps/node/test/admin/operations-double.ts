@@ -6,6 +6,8 @@ import type {
   NodeStatus,
   ShardDigest,
 } from '../../src/admin/operations.ts';
+import type { Blocker } from '../../src/retirement/blocker.ts';
+import type { RetirementReceipt } from '../../src/retirement/retirement.ts';
 import type { LogEntrySummary } from '../../src/verify/log-walk.ts';
 import type { VerifyReport } from '../../src/verify/report.ts';
 
@@ -107,12 +109,25 @@ export const someEntry: LogEntrySummary = {
   bytes: 90,
 };
 
+export const someReceipt: RetirementReceipt = {
+  format: 'raftseal retirement receipt 1',
+  clusterId: '00112233445566778899aabbccddeeff',
+  dekId: 17,
+  purpose: 'raft',
+  controlIndex: '90',
+  madeAt: '2026-01-02T03:04:05.000Z',
+  madeBy: 'node-1',
+  members: [{ nodeId: 'node-1', rows: 0 }],
+  logs: [{ shardId: 0, firstIndex: '91', headIndex: '91' }],
+};
+
 export class OperationsDouble implements AdminOperations {
   healthy = true;
   /** What every operation but `status` fails with, if set. */
   failure: unknown;
   nodeStatus: NodeStatus = someStatus;
   report: VerifyReport = someReport;
+  blockers: readonly Blocker[] = [];
   /** Every call that could change or cost something. */
   readonly calls: (readonly [name: string, ...given: unknown[]])[] = [];
 
@@ -136,6 +151,16 @@ export class OperationsDouble implements AdminOperations {
 
   async useKeks(uris: readonly string[]): Promise<void> {
     this.#note('useKeks', uris);
+  }
+
+  async retirementBlockers(dekId: number): Promise<readonly Blocker[]> {
+    this.#note('retirementBlockers', dekId);
+    return this.blockers;
+  }
+
+  async retire(dekId: number): Promise<RetirementReceipt> {
+    this.#note('retire', dekId);
+    return { ...someReceipt, dekId };
   }
 
   async inspectLog(request: LogRequest): Promise<readonly LogEntrySummary[]> {

@@ -2,7 +2,13 @@ import { createServer } from 'node:net';
 import { fatalError, RaftsealError } from '@raftseal/interface';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { type AdminServer, adminApp, adminServer } from '../../src/admin/server.ts';
-import { OperationsDouble, someEntry, someReport, someStatus } from './operations-double.ts';
+import {
+  OperationsDouble,
+  someEntry,
+  someReceipt,
+  someReport,
+  someStatus,
+} from './operations-double.ts';
 
 const TOKEN = 'correct-horse-battery-staple';
 const authorized = { authorization: `Bearer ${TOKEN}` };
@@ -18,6 +24,8 @@ const decisions: Readonly<Record<string, 'anybody' | 'token'>> = {
   'POST /v1/encryption/enable': 'token',
   'POST /v1/keys/rotate': 'token',
   'POST /v1/keys/rewrap': 'token',
+  'POST /v1/keys/blockers': 'token',
+  'POST /v1/keys/retire': 'token',
   'POST /v1/keks/use': 'token',
   'GET /v1/log': 'token',
   'POST /v1/verify': 'token',
@@ -31,6 +39,8 @@ const decisions: Readonly<Record<string, 'anybody' | 'token'>> = {
 const bodies: Readonly<Record<string, string>> = {
   'POST /v1/encryption/enable': '{"waves":[[1],[2,3]]}',
   'POST /v1/keys/rotate': '{"purpose":"raft"}',
+  'POST /v1/keys/blockers': '{"dekId":17}',
+  'POST /v1/keys/retire': '{"dekId":17}',
   'POST /v1/keks/use': '{"kekUris":["file:/kek"]}',
   'POST /v1/members/promote': '{"nodeId":"node-1"}',
   'POST /v1/members/remove': '{"nodeId":"node-1"}',
@@ -202,6 +212,25 @@ describe('the admin API', () => {
     const used = await call('POST /v1/keks/use', authorized, JSON.stringify({ kekUris }));
     expect(used).toMatchObject({ status: 200, json: someStatus });
     expect(operations.calls).toEqual([['rewrap'], ['useKeks', kekUris]]);
+  });
+
+  it('says what needs a key, and retires it', async () => {
+    const { call, operations } = newApp();
+    operations.blockers = [{ kind: 'backup', backupId: 'monday' }];
+    expect(await call('POST /v1/keys/blockers')).toMatchObject({
+      status: 200,
+      json: { blockers: operations.blockers },
+    });
+    expect(await call('POST /v1/keys/retire')).toMatchObject({ status: 200, json: someReceipt });
+    expect(operations.calls).toEqual([
+      ['retirementBlockers', 17],
+      ['retire', 17],
+    ]);
+    for (const dekId of [0, -1, 2 ** 32, 1.5, '17', null]) {
+      const answer = await call('POST /v1/keys/retire', authorized, JSON.stringify({ dekId }));
+      expect(answer).toMatchObject({ status: 400, json: { code: 'RAFTSEAL_NODE_BAD_REQUEST' } });
+    }
+    expect(operations.calls).toHaveLength(2);
   });
 
   it('lists a log from where and as far as asked, the first entry on by default', async () => {

@@ -8,7 +8,12 @@ import { statusText } from '../../src/cli/status-command.ts';
 import { reportText } from '../../src/cli/verify-command.ts';
 import { KekSet } from '../../src/kek-set.ts';
 import type { VerifyReport } from '../../src/verify/report.ts';
-import { OperationsDouble, someReport, someStatus } from '../admin/operations-double.ts';
+import {
+  OperationsDouble,
+  someReceipt,
+  someReport,
+  someStatus,
+} from '../admin/operations-double.ts';
 import { leadingKeyNode, newCluster, newKek } from '../key-world.ts';
 import { octal, temporaryDirectory } from '../temporary-directory.ts';
 import { runCommand, servedNode } from './command-run.ts';
@@ -316,5 +321,39 @@ describe('raftseal kek create', () => {
     expect(again.exitCode).toBe(1);
     expect(again.stderr).toMatch(/^raftseal: RAFTSEAL_KEK_FILE_EXISTS: /);
     expect(await readFile(path)).toEqual(key);
+  });
+});
+
+describe('raftseal retire-dek', () => {
+  it('says what needs a key, and changes nothing, with --dry-run', async () => {
+    const { operations, run } = await servedNode();
+    const asked = ['retire-dek', '--dek', '17', '--dry-run'];
+    expect((await run(asked)).stdout).toBe('nothing needs DEK 17: it can be retired\n');
+    operations.blockers = [{ kind: 'backup', backupId: 'monday' }];
+    expect((await run(asked)).stdout).toMatch(/^DEK 17 is needed:\n- backup monday needs it/);
+    expect(operations.calls).toEqual([
+      ['retirementBlockers', 17],
+      ['retirementBlockers', 17],
+    ]);
+  });
+
+  it('writes the receipt to a new file, or prints it', async () => {
+    const { operations, run } = await servedNode();
+    const path = join(temporaryDirectory(), 'receipt.json');
+    const line = 'DEK 17 (raft) is retired: 1 members and 1 logs hold nothing under it\n';
+    const asked = ['retire-dek', '--dek', '17'];
+    expect(await run([...asked, '--receipt', path])).toMatchObject({ exitCode: 0, stdout: line });
+    expect(JSON.parse(await readFile(path, 'utf8'))).toEqual(someReceipt);
+    expect(await run([...asked, '--receipt', path])).toMatchObject({
+      exitCode: 2,
+      stderr: expect.stringContaining('RAFTSEAL_NODE_OPTION'),
+    });
+    const { stdout } = await run(asked);
+    expect(stdout.startsWith(line)).toBe(true);
+    expect(JSON.parse(stdout.slice(line.length))).toEqual(someReceipt);
+    expect(operations.calls).toEqual([
+      ['retire', 17],
+      ['retire', 17],
+    ]);
   });
 });

@@ -12,6 +12,7 @@ import {
   someIdentity,
   someJoin,
   someJoinReply,
+  someNeeds,
   someProof,
   someRegistration,
 } from './operations-double.ts';
@@ -30,6 +31,8 @@ const operations: Readonly<Record<string, (client: PeerClient, url: string) => P
     recordRegistration: (client, url) => client.recordRegistration(url, someRegistration),
     proveCapability: (client, url) => client.proveCapability(url, someChallenge),
     keyState: (client, url) => client.keyState(url),
+    keyNeeds: (client, url) => client.keyNeeds(url, 17),
+    turnOverLogs: (client, url) => client.turnOverLogs(url),
     snapshot: (client, url) => client.snapshot(url, 3),
     forward: (client, url) => client.forward(url, someCall),
   };
@@ -71,12 +74,16 @@ describe.each(['mtls', 'token'])('a client and a server with %s', (kind) => {
     const proof = await client.proveCapability(peer.url, someChallenge);
     expect({ ...proof, mac: Uint8Array.from(proof.mac) }).toEqual(someProof);
     expect(await client.keyState(peer.url)).toEqual(Buffer.from(peer.operations.keyStateBytes));
+    expect(await client.keyNeeds(peer.url, 17)).toEqual(someNeeds);
+    expect(await client.turnOverLogs(peer.url)).toEqual([0, 2]);
     expect(peer.operations.calls).toEqual([
       ['identity'],
       ['join', someJoin],
       ['recordRegistration', someRegistration],
       ['proveCapability', someChallenge],
       ['keyState'],
+      ['keyNeeds', 17],
+      ['turnOverLogs'],
     ]);
   });
 

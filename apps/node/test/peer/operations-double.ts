@@ -9,6 +9,7 @@ import type {
   PeerSnapshot,
   RegistrationRequest,
 } from '../../src/peer/operations.ts';
+import type { KeyNeeds } from '../../src/retirement/key-needs.ts';
 
 export const someIdentity: PeerIdentity = {
   nodeId: 'node-1',
@@ -53,6 +54,15 @@ export const someProof: CapabilityProof = {
   mac: new Uint8Array(32).fill(252),
 };
 
+export const someNeeds: KeyNeeds = {
+  nodeId: 'node-1',
+  dek: 'older',
+  shards: [
+    { shardId: 0, state: 'leading', seals: false, rows: 0, snapshots: 1, installing: false },
+    { shardId: 1, state: 'restoring', seals: true, rows: 7, snapshots: 0, installing: true },
+  ],
+};
+
 export class PeerOperationsDouble implements PeerOperations {
   /** What every operation but `identity` fails with, if set. */
   failure: unknown;
@@ -87,6 +97,16 @@ export class PeerOperationsDouble implements PeerOperations {
   async keyState(): Promise<Uint8Array> {
     this.#note('keyState');
     return this.keyStateBytes;
+  }
+
+  async keyNeeds(dekId: number): Promise<KeyNeeds> {
+    this.#note('keyNeeds', dekId);
+    return someNeeds;
+  }
+
+  async turnOverLogs(): Promise<readonly number[]> {
+    this.#note('turnOverLogs');
+    return [0, 2];
   }
 
   async snapshot(shardId: number): Promise<PeerSnapshot> {

@@ -1,0 +1,98 @@
+/** A cluster gives up its first keys while clients write, and no member may be missing. */
+import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Node } from '../../src/node.ts';
+import { filesWith, wrapsOf } from '../retirement/needed-bytes.ts';
+import { expectSameState, led } from './cluster-steps.ts';
+import {
+  adminsOf,
+  clusterClient,
+  configOf,
+  ledBy,
+  member,
+  newPlace,
+  until,
+} from './running-cluster.ts';
+
+let etcd: EtcdCluster;
+
+beforeAll(async () => {
+  etcd = await startEtcd();
+});
+
+afterAll(() => etcd.close());
+
+const purposes = ['storage', 'raft'] as const;
+
+function activeDekId(node: Node, purpose: string): number {
+  const { keys } = node.admin.status();
+  return keys.find((key) => key.active && key.purpose === purpose)?.dekId ?? 0;
+}
+
+function controlLeader(nodes: readonly Node[]): Node {
+  const leader = nodes.find((node) => ledBy(node).includes(0));
+  if (!leader) throw new Error('somebody leads the control shard');
+  return leader;
+}
+
+/** Asks whoever leads, as often as rows have to be rewritten first. */
+async function retire(nodes: readonly Node[], dekId: number): Promise<void> {
+  await until(async () => {
+    const blockers = await controlLeader(nodes).admin.retirementBlockers(dekId);
+    return !blockers.some(({ kind }) => kind === 'rows' || kind === 'member');
+  });
+  const receipt = await controlLeader(nodes).admin.retire(dekId);
+  expect(receipt.members).toHaveLength(nodes.length);
+}
+
+describe('a cluster of three', () => {
+  it('gives up the keys that it was founded with, under load, once all members can', async () => {
+    const place = newPlace(etcd);
+    const configs = ['a', 'b', 'c'].map((name) => configOf(place, name));
+    const nodes: Node[] = [];
+    for (const config of configs) nodes.push(await member(config));
+    await led(adminsOf(nodes));
+    const client = clusterClient(nodes);
+    const old = purposes.map((purpose) => activeDekId(nodes[0] as Node, purpose));
+    const wraps = (
+      await Promise.all(
+        old.map((dekId) => wrapsOf((configs[0] as { dataPath: string }).dataPath, dekId)),
+      )
+    ).flat();
+    let written = 0;
+    let stopped = false;
+    const load = (async () => {
+      for (; !stopped; written++) await client.set(`key:${written}`, `value ${written}`);
+    })();
+    await until(() => written > 200);
+    for (const purpose of purposes) await controlLeader(nodes).admin.rotate(purpose);
+
+    // Who is away may hold what nobody else has any more.
+    const away = nodes.find((node) => node !== controlLeader(nodes)) as Node;
+    const awayConfig = configs[nodes.indexOf(away)] as (typeof configs)[number];
+    const { nodeId } = away.admin.status();
+    await away.stop();
+    const here = nodes.filter((node) => node !== away);
+    await until(() => here.some((node) => ledBy(node).includes(0)));
+    for (const dekId of old) {
+      await expect(controlLeader(here).admin.retire(dekId)).rejects.toMatchObject({
+        code: 'RAFTSEAL_NODE_DEK_NEEDED',
+        message: expect.stringContaining(nodeId),
+      });
+    }
+    const all = [...here, await member(awayConfig)];
+    await led(adminsOf(all));
+    for (const dekId of old) await retire(all, dekId);
+    stopped = true;
+    await load;
+
+    for (const { dataPath } of configs) expect(await filesWith(dataPath, wraps)).toEqual([]);
+    await expectSameState(adminsOf(all));
+    for (const node of all) {
+      expect((await node.admin.verify()).problems).toEqual([]);
+      const dekIds = node.admin.status().keys.map((key) => key.dekId);
+      for (const dekId of old) expect(dekIds).not.toContain(dekId);
+    }
+    for (let n = 0; n < written; n++) expect(await client.get(`key:${n}`)).toBe(`value ${n}`);
+  }, 120_000);
+});
