@@ -56,6 +56,8 @@ const TRUNCATE_PERIOD_MS = 1_000;
 const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
 /** The control shard may have much to apply before it comes to a key. */
 const DEK_WAIT_MS = 60_000;
+/** Nobody else brings one: what the control log of this disk has not brought by then, it has not. */
+const DEK_WAIT_ALONE_MS = 20_000;
 
 export class NodeShard {
   readonly shardId: number;
@@ -99,7 +101,7 @@ export class NodeShard {
     this.#isAlone = peers === undefined;
     if (peers?.reads === 'strict') this.confirmRead = (done) => this.#confirmRead(done);
     this.group = new ShardGroup<Reply>(
-      { shardId, queueBytesMax: QUEUE_BYTES_MAX, dekWaitMs: DEK_WAIT_MS },
+      { shardId, queueBytesMax: QUEUE_BYTES_MAX, dekWaitMs: peers ? DEK_WAIT_MS : DEK_WAIT_ALONE_MS },
       {
         engine: parts.engine,
         stateMachine: kv,
