@@ -132,6 +132,7 @@ export class AppendPipeline<Result> {
       payload[0] = TAG_SEALED;
       return payload;
     }
+    this.#parts.applier.checkCleartextAllowed(index);
     proposal.buffer[0] = TAG_CLEARTEXT;
     return proposal.buffer.subarray(0, proposal.length);
   }

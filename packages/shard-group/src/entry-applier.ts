@@ -4,7 +4,8 @@
  *
  * The index rule: an entry is sealed if and only if its index is above the shard's cutover. Both
  * mismatches are fatal, and so is an envelope that does not open: nothing is skipped, and the
- * applied index stays where it was.
+ * applied index stays where it was. Once the cluster is sealed-only, an entry in the clear is fatal
+ * at any index: what was at or below the cutover has left every log by then.
  */
 import { assert, codeOf, fatalError, RaftsealError, type StateMachine } from '@raftseal/interface';
 import {
@@ -33,6 +34,8 @@ export interface EntryApplierOptions {
   readonly shardId: number;
   /** How long an envelope under a DEK that is not loaded waits for the control shard. */
   readonly dekWaitMs: number;
+  /** See `refuseCleartext`. Default: false. */
+  readonly sealedOnly?: boolean;
 }
 
 const DEK_POLL_MS = 10;
@@ -47,6 +50,7 @@ export class EntryApplier<Result> {
   readonly #keyLifecycle: KeyLifecycle;
   #appliedIndex: bigint;
   #lastTimestampMs: number;
+  #sealedOnly: boolean;
   readonly #stop = new AbortController();
   /** The end of the payload that was given last. */
   readonly #lastEnd = { index: -1n, bytes: Buffer.alloc(PAYLOAD_END_BYTES), length: 0 };
@@ -65,10 +69,26 @@ export class EntryApplier<Result> {
     this.wrap = parts.wrap;
     this.#appliedIndex = parts.stateMachine.durableIndex;
     this.#lastTimestampMs = parts.stateMachine.durableTimestampMs;
+    this.#sealedOnly = options.sealedOnly ?? false;
   }
 
   get appliedIndex(): bigint {
     return this.#appliedIndex;
+  }
+
+  /** One way: from now on an entry in the clear is fatal, whatever its index. Idempotent. */
+  refuseCleartext(): void {
+    this.#sealedOnly = true;
+  }
+
+  /** @throws fatal RAFTSEAL_SHARD_GROUP_CLEARTEXT_REFUSED once nothing in the clear is read */
+  checkCleartextAllowed(index: bigint): void {
+    if (!this.#sealedOnly) return;
+    throw fatalError(
+      'RAFTSEAL_SHARD_GROUP_CLEARTEXT_REFUSED',
+      `${this.#where(index)} is in the clear, and the cluster is sealed-only: every entry in the ` +
+        'clear had left the logs before; the log was forged, or is an older copy: restore it',
+    );
   }
 
   /** False before this process has applied an entry. */
@@ -169,6 +189,7 @@ export class EntryApplier<Result> {
           'key state of this node is older than its log, or the entry was moved',
       );
     }
+    if (tag === TAG_CLEARTEXT) this.checkCleartextAllowed(index);
   }
 
   #applyBody(index: bigint, body: Buffer): Result[] | Promise<Result[]> {

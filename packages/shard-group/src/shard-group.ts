@@ -63,7 +63,11 @@ export class ShardGroup<Result> {
       queueBytesMax: this.#queueBytesMax,
     });
     this.#applier = new EntryApplier(
-      { shardId: options.shardId, dekWaitMs: options.dekWaitMs ?? 10_000 },
+      {
+        shardId: options.shardId,
+        dekWaitMs: options.dekWaitMs ?? 10_000,
+        sealedOnly: options.sealedOnly ?? false,
+      },
       parts,
     );
     this.#follower = new LogFollower({
@@ -153,6 +157,14 @@ export class ShardGroup<Result> {
       }
     }
     this.#applier.wrap = wrap;
+  }
+
+  /**
+   * The cluster is sealed-only: from now on an entry in the clear, at any index, halts the shard
+   * instead of being applied, and none is appended. One-way; idempotent.
+   */
+  refuseCleartext(): void {
+    this.#applier.refuseCleartext();
   }
 
   /**

@@ -11,6 +11,8 @@ export const shardGroupErrors = {
   RAFTSEAL_SHARD_GROUP_LOG_BEHIND: 'The log ends below what was applied from it.',
   RAFTSEAL_SHARD_GROUP_LOG_DIVERGED: 'The log has another entry where one was applied.',
   RAFTSEAL_SHARD_GROUP_CLEARTEXT_ABOVE_CUTOVER: 'An entry above the cutover is not sealed.',
+  RAFTSEAL_SHARD_GROUP_CLEARTEXT_REFUSED:
+    'An entry is in the clear, and the cluster reads nothing but what is sealed.',
   RAFTSEAL_SHARD_GROUP_SEALED_BELOW_CUTOVER: 'An entry at or below the cutover is sealed.',
   RAFTSEAL_SHARD_GROUP_MALFORMED_ENTRY: 'The body of a log entry does not have the format.',
   RAFTSEAL_SHARD_GROUP_OPEN_FAILED: 'A sealed log entry does not open.',
