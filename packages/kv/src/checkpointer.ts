@@ -19,6 +19,7 @@ import type { CheckpointSet, Keyspace } from './keyspace.ts';
 import type { LmdbEnvironment } from './lmdb-environment.ts';
 import type { RewriteProgress } from './options.ts';
 import { RowRewriter } from './row-rewriter.ts';
+import { checkNothingClear } from './sealed-only.ts';
 import type { SealedStore } from './sealed-store.ts';
 import type { Sealing } from './sealing.ts';
 import type { Store } from './store.ts';
@@ -48,6 +49,7 @@ export interface CheckpointerOptions {
   readonly checkpointIdleMs: number;
   readonly holdCheckpoints: boolean;
   readonly rewriteBytesPerSecond: number;
+  readonly sealedOnly: boolean;
   readonly onFatal: (error: unknown) => void;
 }
 
@@ -61,6 +63,8 @@ export class Checkpointer {
   lastKeys = 0;
   /** Whether the file may hold, in free pages, what was once written in the clear. */
   cleartextLeft: boolean;
+  /** See `refuseCleartext`. */
+  sealedOnly: boolean;
   readonly #options: CheckpointerOptions;
   readonly #rewriter: RowRewriter;
   /** Of the last data entry at or below `appliedIndex`. */
@@ -71,6 +75,8 @@ export class Checkpointer {
   #unsealed = false;
   /** When the file may be rewritten again, after an attempt that failed. */
   #fileRewriteAtMs = 0;
+  /** Whether the meta row is to say that the store is sealed-only, and does not yet. */
+  #metaDue = false;
   /** Whether the store has a meta row. */
   #committed: boolean;
   #running: Promise<unknown> | undefined;
@@ -89,6 +95,7 @@ export class Checkpointer {
     this.#timestampMs = meta.timestampMs;
     this.durableTimestampMs = meta.timestampMs;
     this.cleartextLeft = meta.cleartextLeft;
+    this.sealedOnly = options.sealedOnly;
     this.#committed = meta.name !== 'none';
     this.#rewriter = new RowRewriter(options.rewriteBytesPerSecond, meta.rewrite);
     this.#goOnSealing(meta);
@@ -148,6 +155,24 @@ export class Checkpointer {
   }
 
   /**
+   * One way: nothing in the clear is read or written any more, and the meta row is to say so.
+   * @throws fatal RAFTSEAL_KV_CLEARTEXT_REFUSED where there is something: that ends the shard
+   */
+  refuseCleartext(): void {
+    if (this.sealedOnly) return;
+    try {
+      checkNothingClear(this.#options.environment, this.cleartextLeft);
+    } catch (error) {
+      this.fail(error);
+      throw error;
+    }
+    this.sealedOnly = true;
+    this.sealedStore?.refuseCleartext();
+    this.#metaDue = true;
+    this.#startTimer();
+  }
+
+  /**
    * To be called after each entry.
    * @param timestampMs that of a data entry.
    */
@@ -173,7 +198,7 @@ export class Checkpointer {
       this.#checkFailure();
       // The applied index falls where a snapshot was installed meanwhile.
       const behind = this.durableIndex < wanted && this.durableIndex < this.appliedIndex;
-      if (!behind && !this.#unsealed && !this.#fileRewriteDue) break;
+      if (!behind && !this.#unsealed && !this.#metaDue && !this.#fileRewriteDue) break;
       this.#start();
     }
     return this.durableIndex;
@@ -225,6 +250,8 @@ export class Checkpointer {
   /** Where the store was in the clear when it was last written, or left half sealed. */
   #goOnSealing(meta: StoreMeta): void {
     const sealing = this.#sealing;
+    this.#metaDue = this.sealedOnly && !meta.sealedOnly && meta.name !== 'none';
+    if (this.#metaDue) this.#startTimer();
     if (sealing.seal === 'cleartext') return;
     const unsealed = meta.name === 'clear' || this.#options.environment.count(CLEAR_ROWS_TABLE) > 0;
     if (unsealed) this.reseal(sealing);
@@ -258,7 +285,8 @@ export class Checkpointer {
   get #isChanged(): boolean {
     const { keyspace } = this.#options;
     const behind = this.appliedIndex > this.durableIndex;
-    return keyspace.dirty || behind || this.#unsealed || this.#fileRewriteDue;
+    const { dirty } = keyspace;
+    return dirty || behind || this.#unsealed || this.#metaDue || this.#fileRewriteDue;
   }
 
   /** Whether rows are to be sealed again. A store without a meta row has none. */
@@ -348,13 +376,19 @@ export class Checkpointer {
   ): Promise<void> {
     const { environment, shardId } = this.#options;
     const { seal } = sealing;
+    const { sealedOnly } = this;
     if (seal === 'cleartext') this.cleartextLeft = true;
+    const { cleartextLeft } = this;
     const rewrite = this.#rewriter.state(seal);
-    writeMeta(batch, { ...applied, rewrite, seal, shardId, cleartextLeft: this.cleartextLeft });
+    writeMeta(batch, { ...applied, rewrite, seal, shardId, cleartextLeft, sealedOnly });
     batch.finish();
     await environment.commit();
     this.#committed = true;
     if (sealing.seal !== 'cleartext') this.#rewriter.committed(rewrite, sealing.store);
+    if (!sealedOnly) return;
+    this.#metaDue = false;
+    // What something else has put into the file shows in the counts of a commit.
+    checkNothingClear(environment, cleartextLeft);
   }
 
   async #rewriteFile(sealing: Sealing): Promise<void> {

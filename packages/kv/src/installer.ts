@@ -11,6 +11,7 @@ import type { LmdbEnvironment } from './lmdb-environment.ts';
 import type { LmdbStore } from './lmdb-store.ts';
 import type { SnapshotExpectation } from './options.ts';
 import { sealingOf } from './sealing.ts';
+import { snapshotInvalid } from './snapshot-format.ts';
 import { SnapshotReceiver } from './snapshot-install.ts';
 import { SnapshotReader } from './snapshot-reader.ts';
 import type { StoreMeta } from './store-meta.ts';
@@ -76,8 +77,9 @@ export class Installer {
     };
     try {
       this.#checkForwards(expected.index);
+      const { sealedOnly } = checkpointer;
       const { connection, meta } = await this.#receive(reader, open, expected);
-      await checkpointer.alone(() => this.#takePlace(connection, meta));
+      await checkpointer.alone(() => this.#takePlace(connection, meta, sealedOnly));
       return meta;
     } finally {
       reader.abandon();
@@ -91,9 +93,10 @@ export class Installer {
     expected: SnapshotExpectation,
   ): ReturnType<SnapshotReceiver['receive']> {
     const { shardId, checkpointer } = this.#parts;
-    const { seal } = checkpointer;
+    const { seal, sealedOnly } = checkpointer;
+    const parts = { reader, open, shardId, seal, sealedOnly, expected };
     try {
-      return await new SnapshotReceiver({ reader, open, shardId, seal, expected }).receive();
+      return await new SnapshotReceiver(parts).receive();
     } catch (error) {
       if (codeOf(error) !== 'RAFTSEAL_KV_COMMIT_FAILED') throw error;
       // What could not be written is not the shard's: it goes on with what it has.
@@ -106,10 +109,17 @@ export class Installer {
     }
   }
 
-  async #takePlace(replacement: LmdbConnection, meta: StoreMeta): Promise<void> {
+  async #takePlace(
+    replacement: LmdbConnection,
+    meta: StoreMeta,
+    wasSealedOnly: boolean,
+  ): Promise<void> {
     const { shardId, environment, cleartext, keyspace, checkpointer, onFatal } = this.#parts;
     // A checkpoint may have come further meanwhile.
     this.#checkForwards(meta.appliedIndex);
+    if (checkpointer.sealedOnly !== wasSealedOnly) {
+      throw snapshotInvalid('nothing but sealed rows is read since it was begun');
+    }
     let switchOver: () => void;
     try {
       switchOver = await environment.replace(replacement);

@@ -7,6 +7,8 @@ export interface KvOptions {
   readonly shardId: number;
   /** Seals rows; `'cleartext'` while storage is not enabled. */
   readonly seal: RowSeal | 'cleartext';
+  /** The store is refused where anything in it is in the clear. Default: false. */
+  readonly sealedOnly?: boolean;
   /** Memory for values that are also on disk, in bytes. Default: 256 MiB. */
   readonly cacheBytesMax?: number;
   /** Size of the changes in memory that starts a checkpoint, in bytes. Default: 64 MiB. */

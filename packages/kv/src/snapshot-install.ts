@@ -45,6 +45,8 @@ export interface ReceiverParts {
   readonly open: () => Promise<LmdbConnection>;
   readonly shardId: number;
   readonly seal: RowSeal | 'cleartext';
+  /** Nothing in the clear is taken. */
+  readonly sealedOnly: boolean;
   readonly expected: SnapshotExpectation;
 }
 
@@ -108,7 +110,7 @@ export class SnapshotReceiver {
     const row = Buffer.from(body);
     if (kind === FRAME_META_SEALED) return { name: 'sealed', row };
     if (kind !== FRAME_META_CLEAR) throw snapshotInvalid('it does not begin with its meta row');
-    if (this.#parts.expected.mustBeSealed === true) {
+    if (this.#parts.expected.mustBeSealed === true || this.#parts.sealedOnly) {
       throw snapshotInvalid('it is in the clear, where a sealed one was asked for');
     }
     return { name: 'clear', row };
@@ -119,6 +121,12 @@ export class SnapshotReceiver {
     const meta = refused('its meta row', () => openMetaRow(row, shardId, seal));
     if (meta.appliedIndex !== header.index || meta.timestampMs !== header.timestampMs) {
       throw snapshotInvalid('its meta row is of another index or time than its header');
+    }
+    if (meta.sealedOnly && !this.#parts.sealedOnly) {
+      throw snapshotInvalid('it is sealed-only, and the key state here is an older one');
+    }
+    if (meta.cleartextLeft && this.#parts.sealedOnly) {
+      throw snapshotInvalid('it may have rows in the clear, where nothing but sealed ones is read');
     }
     return meta;
   }
@@ -146,6 +154,9 @@ export class SnapshotReceiver {
     const row = body.subarray(ROW_KEY_BYTES);
     if (this.#lastKey !== undefined && kind === this.#kind && rowKey.compare(this.#lastKey) <= 0) {
       throw snapshotInvalid('its rows are not in their order');
+    }
+    if (kind === FRAME_ROW_CLEAR && this.#parts.sealedOnly) {
+      throw snapshotInvalid('it has a row in the clear, where nothing but sealed ones is read');
     }
     if (row[0] !== KEY_ROW_FLAGS) throw snapshotInvalid('the flags of a row are not known');
     this.#kind = kind;

@@ -47,6 +47,7 @@ import type {
 import { seededRandom } from './random.ts';
 import { wrongArguments } from './replies.ts';
 import type { RowInspection } from './row-table.ts';
+import { checkSealedOnly } from './sealed-only.ts';
 import { readCheckedMeta, sealingOf } from './sealing.ts';
 import { StoreViews } from './store-views.ts';
 import { CLEAR_ROWS_TABLE, SEALED_ROWS_TABLE, tables } from './tables.ts';
@@ -59,6 +60,7 @@ const defaults = {
   checkpointIdleMs: 1_000,
   holdCheckpoints: false,
   rewriteBytesPerSecond: 4 * MIB,
+  sealedOnly: false,
   mapBytes: 64 * 1024 * MIB,
 };
 /** Bytes of the smallest watched key, command and expired key in a log command. */
@@ -92,7 +94,8 @@ export class KvStateMachine implements StateMachine<Reply> {
   /**
    * Opens, or makes, the store of a shard; its log is to be replayed from `durableIndex + 1`.
    * @throws RAFTSEAL_KV_SEAL_REQUIRED, RAFTSEAL_KV_STORE_MISMATCH, RAFTSEAL_KV_STORE_VERSION,
-   *   RAFTSEAL_KV_ROW_CORRUPT, RAFTSEAL_KV_ROW_FORGED; RangeError for a bad `mapBytes`.
+   *   RAFTSEAL_KV_ROW_CORRUPT, RAFTSEAL_KV_ROW_FORGED, RAFTSEAL_KV_STORE_SEALED_ONLY,
+   *   RAFTSEAL_KV_CLEARTEXT_REFUSED; RangeError for a bad `mapBytes`.
    */
   static async open(options: KvOptions): Promise<KvStateMachine> {
     const { directory, shardId, seal } = options;
@@ -104,6 +107,7 @@ export class KvStateMachine implements StateMachine<Reply> {
     });
     try {
       const meta = readCheckedMeta(environment, shardId, seal);
+      checkSealedOnly(environment, meta, limits.sealedOnly);
       const cleartext = new LmdbStore(environment);
       const sealing = sealingOf({ source: environment, cleartext, shardId }, seal);
       const keyspace = new Keyspace({
@@ -279,6 +283,16 @@ export class KvStateMachine implements StateMachine<Reply> {
    */
   rewriteRows(): void {
     this.#parts.checkpointer.rewriteRows();
+  }
+
+  /**
+   * The cluster is sealed-only: from now on nothing in the clear is read, written or installed, and
+   * the store says so from its next checkpoint on. One way; idempotent.
+   * @throws fatal RAFTSEAL_KV_CLEARTEXT_REFUSED where the store holds something, which ends the shard
+   */
+  refuseCleartext(): void {
+    this.#checkUsable();
+    this.#parts.checkpointer.refuseCleartext();
   }
 
   /** Takes the checkpoints that were held back since `open`. */

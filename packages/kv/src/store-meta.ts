@@ -6,8 +6,8 @@
  * flags u8 | timestampMs u64 | rewriteDekId u32 | rewriteRows u64 | rewriteAfter(32)`, sealed under
  * a row key and flags that no key's row can have. It stands under one of two names, which says
  * whether it is sealed. Flag 1: the file may hold, in pages that are free, what was once written in
- * the clear. Flag 2: every sealed row is under rewriteDekId. Format 2 ends before rewriteDekId, which
- * is read as if it were 0; format 1 ends before the timestamp.
+ * the clear. Flag 2: every sealed row is under rewriteDekId. Flag 4: the store is sealed-only. Format
+ * 2 ends before rewriteDekId, which is read as if it were 0; format 1 ends before the timestamp.
  */
 import { fatalError, RaftsealError, type RowSeal } from '@raftseal/interface';
 import { cleartextFormat } from './lmdb-store.ts';
@@ -37,6 +37,8 @@ const contentBytesOf: ReadonlyMap<number, number> = new Map([
 ]);
 const FLAG_CLEARTEXT_LEFT = 1;
 const FLAG_REWRITTEN = 2;
+const FLAG_SEALED_ONLY = 4;
+const FLAGS_KNOWN: number = FLAG_CLEARTEXT_LEFT | FLAG_REWRITTEN | FLAG_SEALED_ONLY;
 const CLEAR_NAME = Buffer.from('clear');
 const SEALED_NAME = Buffer.from('sealed');
 const ROW_NAME = Buffer.from('raftseal meta row');
@@ -73,12 +75,13 @@ function decodeMeta(content: Buffer, shardId: number): Omit<StoreMeta, 'name'> {
     );
   }
   const flags = content[14] ?? 0;
-  const known = version < 3 ? FLAG_CLEARTEXT_LEFT : FLAG_CLEARTEXT_LEFT | FLAG_REWRITTEN;
+  const known = version < 3 ? FLAG_CLEARTEXT_LEFT : FLAGS_KNOWN;
   if ((flags & ~known) !== 0) throw rowCorrupt('the flags of the meta row are not known');
   return {
     appliedIndex: content.readBigUInt64BE(6),
     timestampMs: version === 1 ? 0 : decodeNumber(content, TIMESTAMP_OFFSET),
     cleartextLeft: (flags & FLAG_CLEARTEXT_LEFT) !== 0,
+    sealedOnly: (flags & FLAG_SEALED_ONLY) !== 0,
     rewrite: version < 3 ? noRewrite : decodeRewrite(content, (flags & FLAG_REWRITTEN) !== 0),
   };
 }
@@ -129,6 +132,8 @@ export interface StoreMeta {
   /** Whether the file may hold what was once written in the clear. */
   readonly cleartextLeft: boolean;
   readonly rewrite: RewriteState;
+  /** Whether the store was sealed-only when it was last written. */
+  readonly sealedOnly: boolean;
   /** Under which name the row stands. */
   readonly name: MetaRow['name'] | 'none';
 }
@@ -138,6 +143,7 @@ const noMeta: StoreMeta = {
   timestampMs: 0,
   cleartextLeft: false,
   rewrite: noRewrite,
+  sealedOnly: false,
   name: 'none',
 };
 
@@ -156,6 +162,11 @@ export function findMetaRow(source: RowSource): MetaRow | undefined {
   if (sealed !== undefined) return { name: 'sealed', row: sealed };
   const clear = source.get(META_TABLE, CLEAR_NAME);
   return clear === undefined ? undefined : { name: 'clear', row: clear };
+}
+
+/** Whether there is a meta row in the clear, if only beside a sealed one. */
+export function hasClearMeta(source: RowSource): boolean {
+  return source.get(META_TABLE, CLEAR_NAME) !== undefined;
 }
 
 /**
@@ -188,7 +199,9 @@ export function writeMeta(
   content.writeUInt32BE(meta.shardId, 2);
   content.writeBigUInt64BE(meta.appliedIndex, 6);
   content[14] =
-    (meta.cleartextLeft ? FLAG_CLEARTEXT_LEFT : 0) | (rewrite.complete ? FLAG_REWRITTEN : 0);
+    (meta.cleartextLeft ? FLAG_CLEARTEXT_LEFT : 0) |
+    (rewrite.complete ? FLAG_REWRITTEN : 0) |
+    (meta.sealedOnly ? FLAG_SEALED_ONLY : 0);
   content.writeBigUInt64BE(BigInt(meta.timestampMs), TIMESTAMP_OFFSET);
   content.writeUInt32BE(rewrite.dekId, REWRITE_OFFSET);
   content.writeBigUInt64BE(BigInt(rewrite.rows), REWRITE_OFFSET + 4);
