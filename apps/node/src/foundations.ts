@@ -94,7 +94,8 @@ async function openShard(
     shardId,
     directory: directory.shardPath(shardId),
     cacheBytesMax: Math.floor(config.cacheBytesMax / directory.shardCount),
-    sealedOnly: config.encryption === 'on',
+    sealedFromBirth: config.encryption === 'on',
+    sealedOnly: keys.state.sealedOnlyIndex !== undefined,
   };
   const opening = NodeShard.open(options, {
     engine: logs.engine(shardId),
@@ -109,12 +110,25 @@ async function openShard(
     },
   });
   const shard = await opening.catch((error: unknown) => {
+    if (codeOf(error) === 'RAFTSEAL_KV_STORE_SEALED_ONLY') {
+      throw sidecarBehindStore(shardId, directory.keysPath, error);
+    }
     const isKeyless = !keys.state.clusterId && codeOf(error) === 'RAFTSEAL_KV_SEAL_REQUIRED';
     throw isKeyless ? sidecarMissing(directory.keysPath, peers !== undefined, error) : error;
   });
   teardown.add(() => shard.close());
   keys.installer.attach(shard.group);
   return shard;
+}
+
+function sidecarBehindStore(shardId: number, path: string, cause: unknown): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_NODE_SIDECAR_BEHIND_STORE',
+    `the store of shard ${shardId} is sealed-only, and the sidecar in ${path} does not know of it: ` +
+      'it is an older copy; restore the whole data directory, or rebuild the sidecar from another ' +
+      'node with `raftseal resync-sidecar`',
+    { cause },
+  );
 }
 
 function sidecarMissing(path: string, isOfCluster: boolean, cause: unknown): RaftsealError {

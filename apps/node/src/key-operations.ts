@@ -121,6 +121,18 @@ export class KeyOperations {
   }
 
   /**
+   * Has nothing but what is sealed read from now on, once `check` has found nothing else; nobody is
+   * admitted meanwhile. One-way; idempotent.
+   */
+  enableSealedOnly(check: () => Promise<void>): Promise<void> {
+    return this.#oneAtATime(async () => {
+      if (this.#parts.keyLifecycle.state.sealedOnlyIndex !== undefined) return;
+      await check();
+      await this.#propose({ kind: 'enable-sealed-only' });
+    });
+  }
+
+  /**
    * Claims a nonce epoch under the active keys and has the log record it: what a process does
    * before it seals anything. The raft key comes first: the other registration is sealed under it.
    */

@@ -4,8 +4,9 @@
  */
 import { join } from 'node:path';
 import { KeyLifecycle } from '@raftseal/applier';
-import { Keyring, RaftSeal, StoreRowSeal } from '@raftseal/envelope';
+import { certificateSeed, Keyring, RaftSeal, StoreRowSeal } from '@raftseal/envelope';
 import { type KeyState, RaftsealError } from '@raftseal/interface';
+import { fingerprintOf } from './certificate/sealing-certificate.ts';
 import type { KekSet } from './kek-set.ts';
 import { checkAgainstRegistry, readKeyStateFile } from './key-state-file.ts';
 import { PayloadWrapInstaller } from './payload-wrap-installer.ts';
@@ -33,6 +34,7 @@ export class NodeKeys {
   readonly installer: PayloadWrapInstaller;
   #raftSeal: RaftSeal | undefined;
   #rowSeal: StoreRowSeal | undefined;
+  #certificateFingerprint: string | undefined;
 
   /** @throws RAFTSEAL_NODE_SIDECAR_*, RAFTSEAL_KEK_MISMATCH, RAFTSEAL_SIDECAR_*, RAFTSEAL_APPLIER_* */
   static async open(options: NodeKeysOptions, teardown: Teardown): Promise<NodeKeys> {
@@ -93,6 +95,23 @@ export class NodeKeys {
   /** The DEK that rows are sealed under by this process now; undefined while none are. */
   get activeRowDekId(): number | undefined {
     return this.#rowSeal?.activeDekId;
+  }
+
+  /**
+   * What the key that signs sealing certificates comes from: the same on every node.
+   * @returns 32 bytes that the caller owns and wipes.
+   * @throws RAFTSEAL_NODE_NOT_BOOTSTRAPPED
+   */
+  certificateSeed(): Uint8Array {
+    this.#clusterId();
+    return certificateSeed(this.keyring, this.state.activeDekId.index);
+  }
+
+  /** Of the key that signs sealing certificates, 64 hex digits; null before there are keys. */
+  get certificateFingerprint(): string | null {
+    if (this.state.clusterId === undefined) return null;
+    this.#certificateFingerprint ??= fingerprintOf(this.certificateSeed());
+    return this.#certificateFingerprint;
   }
 
   /** Rows are sealed under the active storage DEK as soon as this process may seal under it. */

@@ -27,6 +27,8 @@ export interface NodeShardOptions {
   readonly directory: string;
   readonly cacheBytesMax: number;
   /** Nothing of a client is written while the log is in the clear. */
+  readonly sealedFromBirth: boolean;
+  /** Nothing in the clear is read, see `refuseCleartext`. */
   readonly sealedOnly: boolean;
 }
 
@@ -66,7 +68,7 @@ export class NodeShard {
   /** Where there is one, the log confirms that this node leads before a linearizable read. */
   readonly confirmRead?: (done: (error: RaftsealError | null) => void) => void;
   readonly #engine: RaftEngine;
-  readonly #sealedOnly: boolean;
+  readonly #sealedFromBirth: boolean;
   readonly #isAlone: boolean;
   readonly #timers: NodeJS.Timeout[] = [];
   readonly #stateListeners: (() => void)[] = [];
@@ -76,12 +78,13 @@ export class NodeShard {
   #cutoverGateMs: number | null = null;
 
   static async open(options: NodeShardOptions, parts: NodeShardParts): Promise<NodeShard> {
-    const { shardId, directory, cacheBytesMax } = options;
+    const { shardId, directory, cacheBytesMax, sealedOnly } = options;
     const shard: { group?: ShardGroup<Reply> } = {};
     const kv = await KvStateMachine.open({
       directory: join(directory, 'store'),
       shardId,
       seal: parts.seal,
+      sealedOnly,
       cacheBytesMax,
       holdCheckpoints: true,
       onFatal: (error) => shard.group?.halt(error),
@@ -92,16 +95,17 @@ export class NodeShard {
   }
 
   private constructor(options: NodeShardOptions, kv: KvStateMachine, parts: NodeShardParts) {
-    const { shardId } = options;
+    const { shardId, sealedOnly } = options;
     const { peers } = parts;
     this.shardId = shardId;
     this.kv = kv;
     this.#engine = parts.engine;
-    this.#sealedOnly = options.sealedOnly;
+    this.#sealedFromBirth = options.sealedFromBirth;
     this.#isAlone = peers === undefined;
     if (peers?.reads === 'strict') this.confirmRead = (done) => this.#confirmRead(done);
+    const dekWaitMs = peers ? DEK_WAIT_MS : DEK_WAIT_ALONE_MS;
     this.group = new ShardGroup<Reply>(
-      { shardId, queueBytesMax: QUEUE_BYTES_MAX, dekWaitMs: peers ? DEK_WAIT_MS : DEK_WAIT_ALONE_MS },
+      { shardId, queueBytesMax: QUEUE_BYTES_MAX, dekWaitMs, sealedOnly },
       {
         engine: parts.engine,
         stateMachine: kv,
@@ -162,7 +166,7 @@ export class NodeShard {
 
   /** See the shard group's `propose`. */
   propose(command: Buffer, done: (error: RaftsealError | null, reply: Reply) => void): void {
-    if (this.#sealedOnly && this.group.wrap.kind === 'cleartext') {
+    if (this.#sealedFromBirth && this.group.wrap.kind === 'cleartext') {
       setImmediate(done, notSealedYet(this.shardId), null);
       return;
     }
@@ -252,6 +256,21 @@ export class NodeShard {
       cacheBytes: kv.cacheBytes,
       haltCode: group.haltError?.code ?? null,
     };
+  }
+
+  /**
+   * The cluster is sealed-only: an entry or a row in the clear halts this shard from now on, one
+   * that the store holds at once. One-way; idempotent.
+   */
+  refuseCleartext(): void {
+    this.group.refuseCleartext();
+    // A store that has failed takes nothing any more.
+    if (this.isHalted) return;
+    try {
+      this.kv.refuseCleartext();
+    } catch (error) {
+      this.group.halt(error);
+    }
   }
 
   /** Keeps log files where they are while they are walked; the result lets go. */

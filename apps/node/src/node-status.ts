@@ -21,6 +21,8 @@ export function nodeStatus({ keys, shards, ...given }: NodeStatusInput): NodeSta
     encryption: encryptionStatus(state, shardStatus),
     clusterId: state.clusterId ? Buffer.from(state.clusterId).toString('hex') : null,
     storage: state.storageIndex === undefined ? 'cleartext' : 'sealed',
+    sealedOnlyIndex: state.sealedOnlyIndex?.toString() ?? null,
+    certificateFingerprint: keys.certificateFingerprint,
     shards: shardStatus,
     keys: keyStatus(keys),
   };

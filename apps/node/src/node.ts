@@ -30,6 +30,7 @@ import { checkLog } from './log-check.ts';
 import type { NodeShard } from './node-shard.ts';
 import type { RedisServer } from './redis/index.ts';
 import { openRedisListener } from './redis-listener.ts';
+import { checkLogSealedOnly } from './sealed-only/log-check.ts';
 import { Teardown } from './teardown.ts';
 
 export interface NodeParts {
@@ -187,6 +188,8 @@ export class Node {
     this.#checkNotStopping();
     // Before the replay: a snapshot, or the log, may bring keys that stores need at once.
     keys.lifecycle.onChange((state) => this.#onKeyState(state));
+    // A node that joins a sealed-only cluster was told so after its stores were opened.
+    if (keys.state.sealedOnlyIndex !== undefined) this.#onKeyState(keys.state);
     await this.#replay();
     this.#checkNotStopping();
     for (const shard of shards) shard.onState(() => this.#coordinator.consider());
@@ -244,6 +247,9 @@ export class Node {
     const cutoverIndex = keys.state.cutoverIndex.get(shardId);
     const age = { shardId, durableIndex, cutoverIndex };
     const headIndex = await checkLog(logs.engine(shardId), age);
+    if (keys.state.sealedOnlyIndex !== undefined) {
+      await checkLogSealedOnly(logs.engine(shardId), { shardId, cutoverIndex });
+    }
     if (shardId === CONTROL_SHARD) keys.lifecycle.noteControlHead(headIndex);
   }
 
@@ -369,6 +375,7 @@ export class Node {
       // A store that has failed takes nothing any more; the key state goes on.
       for (const { group, kv } of shards) if (group.state !== 'halted') kv.sealRows(keys.rowSeal);
     }
+    if (state.sealedOnlyIndex !== undefined) for (const shard of shards) shard.refuseCleartext();
     this.#coordinator.consider();
   }
 

@@ -27,7 +27,7 @@ async function newShard() {
   );
   const halts: unknown[] = [];
   const shard = await NodeShard.open(
-    { shardId: SHARD_ID, directory: join(root, 'shard'), cacheBytesMax: 1024, sealedOnly: false },
+    { shardId: SHARD_ID, directory: join(root, 'shard'), cacheBytesMax: 1024, sealedFromBirth: false, sealedOnly: false },
     {
       engine,
       keyLifecycle: keys.lifecycle,

@@ -21,6 +21,7 @@ export {
   storageAadV1,
   VALUE_HEADER_BYTES,
 } from './aad.ts';
+export { certificateSeed } from './certificate-seed.ts';
 export type { SealingKey } from './envelope-cipher.ts';
 export {
   decodeEnvelope,

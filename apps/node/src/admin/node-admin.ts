@@ -8,6 +8,9 @@ import { NodeMetrics } from '../node-metrics.ts';
 import { nodeStatus } from '../node-status.ts';
 import type { Blocker } from '../retirement/blocker.ts';
 import { Retirement, type RetirementReceipt } from '../retirement/retirement.ts';
+import type { Attestation } from '../sealed-only/attestation.ts';
+import type { CleartextLeft } from '../sealed-only/cleartext-left.ts';
+import { SealedOnlyOperations } from '../sealed-only/operations.ts';
 import { type LogEntrySummary, summarizeLog } from '../verify/log-walk.ts';
 import type { VerifyReport } from '../verify/report.ts';
 import { verifyNode } from '../verify/verify.ts';
@@ -26,10 +29,12 @@ export interface NodeAdminParts {
 export class NodeAdmin implements AdminOperations {
   readonly #parts: NodeAdminParts;
   readonly #metrics: NodeMetrics = new NodeMetrics(() => this.status());
+  readonly #sealedOnly: SealedOnlyOperations;
   readonly #startedAtMs = Date.now();
 
   constructor(parts: NodeAdminParts) {
     this.#parts = parts;
+    this.#sealedOnly = new SealedOnlyOperations(parts);
   }
 
   get healthy(): boolean {
@@ -86,6 +91,22 @@ export class NodeAdmin implements AdminOperations {
     if (shard) return summarizeLog(logs.engine(shard.shardId), request);
     const message = `expected a shard from 0 to ${shards.length - 1}`;
     throw new RaftsealError('RAFTSEAL_NODE_BAD_REQUEST', message);
+  }
+
+  enableSealedOnly(): Promise<void> {
+    return this.#sealedOnly.enable();
+  }
+
+  cleartextLeft(): Promise<CleartextLeft> {
+    return this.#sealedOnly.cleartextLeft();
+  }
+
+  attest(): Promise<Attestation> {
+    return this.#sealedOnly.attest();
+  }
+
+  certificate(): Promise<string> {
+    return this.#sealedOnly.certificate();
   }
 
   verify(): Promise<VerifyReport> {

@@ -2,6 +2,8 @@
 import type { KeyPurpose } from '@raftseal/interface';
 import type { Blocker } from '../retirement/blocker.ts';
 import type { RetirementReceipt } from '../retirement/retirement.ts';
+import type { Attestation } from '../sealed-only/attestation.ts';
+import type { CleartextLeft } from '../sealed-only/cleartext-left.ts';
 import type { LogEntrySummary } from '../verify/log-walk.ts';
 import type { VerifyReport } from '../verify/report.ts';
 
@@ -85,6 +87,10 @@ export interface NodeStatus {
   readonly clusterId: string | null;
   /** Whether values are sealed as they are written to the store. */
   readonly storage: 'cleartext' | 'sealed';
+  /** Index on the control shard from which nothing in the clear is read; null before. */
+  readonly sealedOnlyIndex: string | null;
+  /** Of the key that signs sealing certificates, 64 hex digits; null without keys. */
+  readonly certificateFingerprint: string | null;
   readonly clients: number;
   readonly shards: readonly ShardStatus[];
   readonly keys: readonly KeyStatus[];
@@ -114,6 +120,14 @@ export interface AdminOperations {
   retire(dekId: number): Promise<RetirementReceipt>;
   inspectLog(request: LogRequest): Promise<readonly LogEntrySummary[]>;
   verify(): Promise<VerifyReport>;
+  /** Has every replica refuse what is in the clear from now on, once no member has any. */
+  enableSealedOnly(): Promise<void>;
+  /** What this node still has in the clear. */
+  cleartextLeft(): Promise<CleartextLeft>;
+  /** Gives up what this node holds in the clear, and reads everything it has. */
+  attest(): Promise<Attestation>;
+  /** The text of a sealing certificate of the whole cluster. */
+  certificate(): Promise<string>;
   /** By shard id. */
   digest(): Promise<Readonly<Record<number, ShardDigest>>>;
   /** Makes a learner a voter. */

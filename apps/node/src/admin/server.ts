@@ -8,6 +8,10 @@
  * | GET /metrics | Prometheus metrics |
  * | GET /v1/status | the node, its shards and keys |
  * | POST /v1/encryption/enable | asks for the cutover; body `{"waves": [[1], [2, 3]]}` optional |
+ * | POST /v1/encryption/seal-only | has nothing but what is sealed read any more |
+ * | GET /v1/encryption/cleartext | what this node still has in the clear |
+ * | POST /v1/encryption/attest | gives up what this node has in the clear, walks log, store and files |
+ * | POST /v1/certificate | a sealing certificate of the whole cluster |
  * | POST /v1/keys/rotate | makes a new DEK; body `{"purpose": "raft"}` or `"storage"` |
  * | POST /v1/keys/rewrap | wraps every DEK under the KEKs of the control shard's leader, and no others |
  * | POST /v1/keys/blockers | what keeps a DEK from being retired; body `{"dekId": 17}` |
@@ -32,6 +36,8 @@ import { bearsToken } from './token.ts';
 
 const LOG_ENTRIES_MAX = 10_000;
 const DEK_ID_MAX = 0xffff_ffff;
+/** Every member reads everything it has meanwhile. */
+const WALK_MS_MAX = 65 * 60_000;
 const KEKS_MAX = 16;
 const KEK_URI_CHARACTERS_MAX = 2048;
 
@@ -96,14 +102,19 @@ export function adminApp(parts: AdminAppParts): Hono {
 /** The calls themselves, for an application that has found out who calls and bounds the body. */
 export function adminRoutes({ operations, forward }: AdminRoutesParts): Hono {
   const app = new Hono();
-  const atLeader: MiddlewareHandler = async (c, next) => {
-    const { pathname, search } = new URL(c.req.url);
-    const body = await textBody(c.req);
-    const reply = await forward?.({ method: c.req.method, path: pathname + search, body });
-    if (reply) return reply;
-    await next();
-    return undefined;
-  };
+  const atLeaderWithin =
+    (time: Pick<AdminCall, 'timeoutMs'>): MiddlewareHandler =>
+    async (c, next) => {
+      const { pathname, search } = new URL(c.req.url);
+      const { method } = c.req;
+      const body = await textBody(c.req);
+      const reply = await forward?.({ method, path: pathname + search, body, ...time });
+      if (reply) return reply;
+      await next();
+      return undefined;
+    };
+  const atLeader = atLeaderWithin({});
+  const atLeaderForLong = atLeaderWithin({ timeoutMs: WALK_MS_MAX });
   app.get('/metrics', async (c) => {
     const { contentType, text } = await operations.metrics();
     return c.body(text, 200, { 'content-type': contentType });
@@ -112,6 +123,15 @@ export function adminRoutes({ operations, forward }: AdminRoutesParts): Hono {
   app.post('/v1/encryption/enable', atLeader, async (c) => {
     await operations.enableEncryption(wavesOf(await jsonBody(c.req)));
     return c.json(operations.status(), 202);
+  });
+  app.post('/v1/encryption/seal-only', atLeaderForLong, async (c) => {
+    await operations.enableSealedOnly();
+    return c.json(operations.status());
+  });
+  app.get('/v1/encryption/cleartext', async (c) => c.json(await operations.cleartextLeft()));
+  app.post('/v1/encryption/attest', async (c) => c.json(await operations.attest()));
+  app.post('/v1/certificate', atLeaderForLong, async (c) => {
+    return c.json({ certificate: await operations.certificate() });
   });
   app.post('/v1/keys/rotate', atLeader, async (c) => {
     const purpose = purposeOf(await jsonBody(c.req));

@@ -1,4 +1,7 @@
-/** `raftseal encryption enable`: turns sealing on for a running node, and follows it per shard. */
+/**
+ * `raftseal encryption enable`: turns sealing on for a running node, and follows it per shard;
+ * `raftseal encryption seal-only`: has nothing but what is sealed read from then on.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import { RaftsealError } from '@raftseal/interface';
 import { Command } from 'commander';
@@ -23,7 +26,17 @@ export function encryptionCommand(): Command {
       await client.post('/v1/encryption/enable', waves === undefined ? {} : { waves });
       await followCutover(client);
     });
-  return new Command('encryption').description('turn encryption on').addCommand(enable);
+  const sealOnly = withNodeAddress(new Command('seal-only'))
+    .description('refuse whatever is in the clear from now on; one-way; safe to repeat')
+    .action(async (options: NodeAddressOptions) => {
+      const client = await adminClient(options);
+      const { sealedOnlyIndex } = await client.post<NodeStatus>('/v1/encryption/seal-only', {}, 0);
+      process.stdout.write(`sealed-only since index ${sealedOnlyIndex} of shard 0\n`);
+    });
+  return new Command('encryption')
+    .description('turn encryption on, for good')
+    .addCommand(enable)
+    .addCommand(sealOnly);
 }
 
 /** @throws RAFTSEAL_NODE_OPTION */

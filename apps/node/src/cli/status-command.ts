@@ -18,10 +18,14 @@ export function statusCommand(): Command {
 
 export function statusText(status: NodeStatus): string {
   const seconds = Math.round(status.uptimeMs / 1000);
+  const sealedOnly = status.sealedOnlyIndex === null ? '' : ' (sealed-only)';
   const head = [
     `node ${status.nodeId}, raftseal ${status.version}, up ${seconds} s, ${status.clients} clients`,
-    `encryption ${status.encryption}, values ${status.storage}, KEK ${status.kekUris.join(', ') || 'none'}`,
+    `encryption ${status.encryption}${sealedOnly}, values ${status.storage}, KEK ${status.kekUris.join(', ') || 'none'}`,
   ];
+  if (status.certificateFingerprint !== null) {
+    head.push(`certificates are signed by key ${status.certificateFingerprint}`);
+  }
   const members = status.cluster ? ['', memberText(status.cluster)] : [];
   const shards = [shardTable(status), ...status.shards.flatMap(rewriteLines)];
   return [...head, '', ...shards, ...keyTable(status), ...members].join('\n');

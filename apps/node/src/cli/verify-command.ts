@@ -4,14 +4,18 @@ import { pino } from 'pino';
 import { CACHE_BYTES_DEFAULT } from '../config.ts';
 import type { VerifyReport } from '../verify/report.ts';
 import { verifyStoppedNode } from '../verify/verify-stopped.ts';
+import { checkCertificateFile, issueCertificate } from './certificate.ts';
 import { adminClient, type NodeAddressOptions, withNodeAddress } from './node-address.ts';
-import { kekOption } from './options.ts';
+import { kekOption, optionError } from './options.ts';
 import { table } from './table.ts';
 
 interface VerifyOptions extends NodeAddressOptions {
   readonly offline?: boolean;
   readonly kek?: readonly string[];
   readonly json?: boolean;
+  readonly certificate?: string;
+  readonly checkCertificate?: string;
+  readonly fingerprint?: string;
 }
 
 /** Exit status where something is damaged, forged, out of place or unknown. */
@@ -23,12 +27,39 @@ export function verifyCommand(): Command {
     .option('--offline', 'read the data directory of a stopped node; needs --kek if it has keys')
     .addOption(kekOption())
     .option('--json', 'as JSON')
+    .option('--certificate <file>', 'have all members verify, and sign what they have found')
+    .option('--check-certificate <file>', 'check such a file; needs neither node nor KEK')
+    .option('--fingerprint <hex>', 'of the key that must have signed it')
     .action(async (options: VerifyOptions) => {
-      const report = options.offline ? await offline(options) : await online(options);
-      const text = options.json ? JSON.stringify(report, null, 2) : reportText(report);
-      process.stdout.write(`${text}\n`);
-      if (!report.clean) process.exitCode = NOT_CLEAN_STATUS;
+      checkTogether(options);
+      const { certificate, checkCertificate, fingerprint } = options;
+      if (checkCertificate !== undefined) {
+        process.stdout.write(`${await checkCertificateFile(checkCertificate, fingerprint)}\n`);
+      } else if (certificate !== undefined) {
+        const client = await adminClient(options);
+        process.stdout.write(`${await issueCertificate(client, certificate)}\n`);
+      } else await report(options);
     });
+}
+
+/** @throws RAFTSEAL_NODE_OPTION */
+function checkTogether(options: VerifyOptions): void {
+  const { certificate, checkCertificate, fingerprint, offline: isOffline, json } = options;
+  if (fingerprint !== undefined && checkCertificate === undefined) {
+    throw optionError('--fingerprint: expected with --check-certificate');
+  }
+  const asked = [certificate, checkCertificate, isOffline ?? json].filter((each) => each);
+  if (asked.length <= 1) return;
+  throw optionError(
+    '--certificate, --check-certificate: expected one of them, without --offline and --json',
+  );
+}
+
+async function report(options: VerifyOptions): Promise<void> {
+  const found = options.offline ? await offline(options) : await online(options);
+  const text = options.json ? JSON.stringify(found, null, 2) : reportText(found);
+  process.stdout.write(`${text}\n`);
+  if (!found.clean) process.exitCode = NOT_CLEAN_STATUS;
 }
 
 async function online(options: VerifyOptions): Promise<VerifyReport> {

@@ -25,6 +25,7 @@ import type { NodeShard, ShardPeers } from '../node-shard.ts';
 import { peerUrl } from '../peer/access.ts';
 import { peerServer } from '../peer/server.ts';
 import type { OtherMembers } from '../retirement/retirement.ts';
+import type { AskedMember } from '../sealed-only/members.ts';
 import type { Teardown } from '../teardown.ts';
 import { checkCapability } from './capability.ts';
 import type { ClusterAccess } from './cluster-access.ts';
@@ -33,11 +34,13 @@ import { clusterStatus } from './cluster-status.ts';
 import { ClusterView } from './cluster-view.ts';
 import { ControlChannel } from './control-channel.ts';
 import { etcdLogs } from './etcd-logs.ts';
+import { learnSealedOnly } from './learn-sealed-only.ts';
 import { LogTruncation } from './log-truncation.ts';
+import { type AskedSelf, membersAsked } from './member-calls.ts';
 import { Membership } from './membership.ts';
 import { PeerService } from './peer-service.ts';
 import { Placement } from './placement.ts';
-import { encodePresence } from './presence.ts';
+import { encodePresence, nowhere } from './presence.ts';
 import { SnapshotExchange, type SnapshotSource } from './snapshot-exchange.ts';
 import { WriterRegistration } from './writer-registration.ts';
 
@@ -153,6 +156,14 @@ export class Cluster implements ShardPeers {
   /** The other members, for the first keys. */
   get otherMembers(): readonly string[] {
     return [...this.view.members.keys()].filter((nodeId) => nodeId !== this.#nodeId);
+  }
+
+  /** Every member, this one too, to be asked what it has. */
+  membersAsked(self: AskedSelf): Promise<readonly AskedMember[]> {
+    const { access } = this.#parts;
+    const { view } = this.#node;
+    const ids = (): Promise<readonly string[]> => this.#membership.ids();
+    return membersAsked({ nodeId: this.#nodeId, view, access, ids }, self);
   }
 
   /** Steps 3 and 4: this node is a member once it resolves. */
@@ -379,7 +390,7 @@ export class Cluster implements ShardPeers {
 
   async #becomeMember(): Promise<Role> {
     const { config, access, log } = this.#parts;
-    const { peers, control } = this.#node;
+    const { peers, control, keys } = this.#node;
     const { signal } = this.#end;
     const known = await this.#membership.roleOf(this.#nodeId);
     if (known !== undefined) return known;
@@ -405,6 +416,7 @@ export class Cluster implements ShardPeers {
       },
       { signal, onRetry },
     );
+    await learnSealedOnly({ keys, control, client: access.client }, signal);
     log.info({ cluster: this.#record.name, role: config.role }, 'admitted to the cluster');
     return config.role;
   }
@@ -474,14 +486,6 @@ interface Joined {
   readonly peers: PeerService;
   readonly registration: WriterRegistration;
 }
-
-/** The presence of a node that can be reached nowhere yet. */
-const nowhere = {
-  redis: undefined,
-  peer: undefined,
-  appliedIndexes: [],
-  durableIndexes: [],
-};
 
 /** The address that others are told: the port is the one that the listener got. */
 function addressOf({ host, port }: Address, listening: number): Address {

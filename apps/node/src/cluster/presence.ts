@@ -16,6 +16,14 @@ export interface Presence {
   readonly durableIndexes: readonly bigint[];
 }
 
+/** The presence of a node that can be reached nowhere yet. */
+export const nowhere: Presence = {
+  redis: undefined,
+  peer: undefined,
+  appliedIndexes: [],
+  durableIndexes: [],
+};
+
 export function encodePresence(presence: Presence): Buffer {
   const document = {
     redis: presence.redis ?? null,

@@ -51,6 +51,7 @@ const ADMIN_REPLY_BYTES_MAX = 16 * 1024 * 1024;
 interface Limits {
   readonly timeoutMs: number;
   readonly bytesMax: number;
+  readonly signal?: AbortSignal | undefined;
 }
 
 type Request = Omit<PeerCall, 'signal' | 'repeatable'> & { readonly repeatable?: boolean };
@@ -114,7 +115,7 @@ export class PeerClient {
   async snapshot(baseUrl: string, shardId: number): Promise<ReceivedSnapshot> {
     const { longCallMs: timeoutMs, snapshotIdleMs: idleMs } = this.#timeouts;
     const call = { baseUrl, method: 'GET', path: `/v1/snapshots/${shardId}`, repeatable: false };
-    return this.#call(call, timeoutMs, async (response) => {
+    return this.#call(call, { timeoutMs }, async (response) => {
       if (response.statusCode !== 200) {
         throw errorOf(baseUrl, await replyOf(response, baseUrl, MESSAGE_BYTES_MAX));
       }
@@ -132,9 +133,11 @@ export class PeerClient {
   /**
    * Has another node answer an admin call, sent once at most: where it fails, what it asks for may
    * have been done. The reply is the other node's, refusals too.
+   * @param signal ends the wait for it.
    */
-  async forward(baseUrl: string, { method, path, body }: AdminCall): Promise<Response> {
-    const limits = { timeoutMs: this.#timeouts.longCallMs, bytesMax: ADMIN_REPLY_BYTES_MAX };
+  async forward(baseUrl: string, asked: AdminCall, signal?: AbortSignal): Promise<Response> {
+    const { method, path, body, timeoutMs = this.#timeouts.longCallMs } = asked;
+    const limits = { timeoutMs, bytesMax: ADMIN_REPLY_BYTES_MAX, signal };
     const content = method === 'GET' ? {} : { body };
     const call = { baseUrl, method, path: `/admin${path}`, repeatable: false, ...content };
     const reply = await this.#exchange(call, limits);
@@ -168,15 +171,17 @@ export class PeerClient {
     throw errorOf(call.baseUrl, reply);
   }
 
-  #exchange(call: Request, { timeoutMs, bytesMax }: Limits): Promise<Reply> {
+  #exchange(call: Request, { timeoutMs, bytesMax, signal }: Limits): Promise<Reply> {
     const { baseUrl } = call;
-    return this.#call(call, timeoutMs, (response) => replyOf(response, baseUrl, bytesMax));
+    const act = (response: IncomingMessage): Promise<Reply> =>
+      replyOf(response, baseUrl, bytesMax);
+    return this.#call(call, { timeoutMs, signal }, act);
   }
 
   /** Whatever `act` waits for ends with the time, and with the client. */
   async #call<T>(
     call: Request,
-    timeoutMs: number,
+    { timeoutMs, signal: given }: Omit<Limits, 'bytesMax'>,
     act: (response: IncomingMessage) => Promise<T>,
   ): Promise<T> {
     const ending = new AbortController();
@@ -184,13 +189,17 @@ export class PeerClient {
     this.#underWay.add(ending);
     const late = (): void => ending.abort(new Error(`no answer within ${timeoutMs} ms`));
     const timer = setTimeout(late, timeoutMs);
+    const end = (): void => ending.abort(given?.reason);
+    given?.addEventListener('abort', end, { once: true });
     try {
       if (this.#closed) throw new Error('this node is stopping');
+      given?.throwIfAborted();
       return await act(await this.#transport.send({ repeatable: true, ...call, signal }));
     } catch (error) {
       throw failureOf(call.baseUrl, signal.aborted ? signal.reason : error);
     } finally {
       clearTimeout(timer);
+      given?.removeEventListener('abort', end);
       this.#underWay.delete(ending);
     }
   }

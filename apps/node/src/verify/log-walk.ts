@@ -40,6 +40,9 @@ export async function summarizeLog(
   return summaries;
 }
 
+/** What is wrong with whatever is in the clear once a cluster is sealed-only. */
+export const SEALED_ONLY = 'in the clear, in a cluster that is sealed-only';
+
 type PayloadSummary = Pick<LogEntrySummary, 'payload' | 'dekId' | 'kind' | 'bytes'>;
 
 /** Where an envelope has its DEK id. */
@@ -69,6 +72,8 @@ export interface LogWalkRequest {
    * recorded before anything above it is sealed.
    */
   readonly cutoverIndexOf: (shardId: number) => bigint | undefined;
+  /** Nothing in the clear is read any more: an entry in the clear is a problem. */
+  readonly sealedOnly?: boolean;
   /** Opens an envelope above a cutover, or throws a coded error. */
   readonly open: (place: EntryPlace, envelope: Uint8Array) => unknown;
 }
@@ -133,6 +138,7 @@ export class LogWalker {
       if (summary.kind === 'key lifecycle') tally.cleartextKeyLifecycle++;
       else tally.cleartextData++;
       if (aboveCutover) this.#problems.push(`${named}: in the clear above the cutover`);
+      else if (this.#request.sealedOnly === true) this.#problems.push(`${named}: ${SEALED_ONLY}`);
     } else if (!aboveCutover) this.#problems.push(`${named}: sealed, not above a cutover`);
     else this.#open({ shardId, index }, payload, named);
   }

@@ -1,7 +1,7 @@
 /** Walks the rows of a store: in the clear, sealed under which key, and whether they open. */
 import { codeOf } from '@raftseal/interface';
 import type { KvStateMachine } from '@raftseal/kv';
-import { DEK_ID_OFFSET } from './log-walk.ts';
+import { DEK_ID_OFFSET, SEALED_ONLY } from './log-walk.ts';
 import type { StoreReport } from './report.ts';
 
 export interface StoreWalk {
@@ -15,7 +15,11 @@ const ROWS_PER_TURN = 200;
 /** Enough of a row key to find the row again. */
 const NAME_BYTES = 8;
 
-export async function walkStore(shardId: number, kv: KvStateMachine): Promise<StoreWalk> {
+export async function walkStore(
+  shardId: number,
+  kv: KvStateMachine,
+  sealedOnly: boolean,
+): Promise<StoreWalk> {
   const sealed = new Map<number, number>();
   const problems: string[] = [];
   let cleartextRows = 0;
@@ -31,6 +35,9 @@ export async function walkStore(shardId: number, kv: KvStateMachine): Promise<St
     } else cleartextRows++;
     rows++;
     if (rows % ROWS_PER_TURN === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  if (sealedOnly && cleartextRows > 0) {
+    problems.push(`store of shard ${shardId}: ${cleartextRows} rows ${SEALED_ONLY}`);
   }
   const store = {
     shardId,

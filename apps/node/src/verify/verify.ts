@@ -21,8 +21,9 @@ export async function verifyNode(parts: VerifyParts): Promise<VerifyReport> {
   const { directory, keys, logs, shards } = parts;
   const problems: string[] = [];
   const stores: StoreReport[] = [];
+  const sealedOnly = keys.state.sealedOnlyIndex !== undefined;
   for (const { shardId, kv } of shards) {
-    const walk = await walkStore(shardId, kv);
+    const walk = await walkStore(shardId, kv, sealedOnly);
     stores.push(walk.store);
     problems.push(...walk.problems);
   }
@@ -31,6 +32,7 @@ export async function verifyNode(parts: VerifyParts): Promise<VerifyReport> {
     const log = await logs.walk({
       shardIds: shards.map(({ shardId }) => shardId),
       cutoverIndexOf: (shardId) => keys.state.cutoverIndex.get(shardId),
+      sealedOnly,
       open: (place, envelope) => keys.raftSeal.open(place, envelope),
     });
     problems.push(...log.problems);

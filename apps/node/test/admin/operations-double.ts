@@ -8,6 +8,8 @@ import type {
 } from '../../src/admin/operations.ts';
 import type { Blocker } from '../../src/retirement/blocker.ts';
 import type { RetirementReceipt } from '../../src/retirement/retirement.ts';
+import type { Attestation } from '../../src/sealed-only/attestation.ts';
+import type { CleartextLeft } from '../../src/sealed-only/cleartext-left.ts';
 import type { LogEntrySummary } from '../../src/verify/log-walk.ts';
 import type { VerifyReport } from '../../src/verify/report.ts';
 
@@ -20,6 +22,8 @@ export const someStatus: NodeStatus = {
   kekUris: ['file:/etc/raftseal/kek'],
   clusterId: '00112233445566778899aabbccddeeff',
   storage: 'sealed',
+  sealedOnlyIndex: null,
+  certificateFingerprint: 'cd'.repeat(32),
   clients: 3,
   shards: [
     {
@@ -128,6 +132,7 @@ export class OperationsDouble implements AdminOperations {
   nodeStatus: NodeStatus = someStatus;
   report: VerifyReport = someReport;
   blockers: readonly Blocker[] = [];
+  certificateText = '{}\n';
   /** Every call that could change or cost something. */
   readonly calls: (readonly [name: string, ...given: unknown[]])[] = [];
 
@@ -166,6 +171,27 @@ export class OperationsDouble implements AdminOperations {
   async inspectLog(request: LogRequest): Promise<readonly LogEntrySummary[]> {
     this.#note('inspectLog', request);
     return [someEntry];
+  }
+
+  async enableSealedOnly(): Promise<void> {
+    this.#note('enableSealedOnly');
+  }
+
+  async cleartextLeft(): Promise<CleartextLeft> {
+    this.#note('cleartextLeft');
+    return { nodeId: this.nodeStatus.nodeId, left: [] };
+  }
+
+  async attest(): Promise<Attestation> {
+    this.#note('attest');
+    const { nodeId, clusterId, version, sealedOnlyIndex } = this.nodeStatus;
+    const { report } = this;
+    return { nodeId, clusterId, release: version, sealedOnlyIndex, left: [], report };
+  }
+
+  async certificate(): Promise<string> {
+    this.#note('certificate');
+    return this.certificateText;
   }
 
   async verify(): Promise<VerifyReport> {

@@ -11,10 +11,15 @@ export const nodeErrors = {
   RAFTSEAL_NODE_SHARD_COUNT: 'The data directory was made for another number of shards.',
   RAFTSEAL_NODE_SIDECAR_WITHOUT_ENCRYPTION: 'A sidecar is present and encryption is off.',
   RAFTSEAL_NODE_SIDECAR_MISSING: 'The store is sealed and there is no sidecar with its keys.',
+  RAFTSEAL_NODE_SIDECAR_BEHIND_STORE: 'The sidecar is older than the store of a shard.',
   RAFTSEAL_NODE_SIDECAR_BEHIND_LOG: 'The sidecar is older than the log of a shard.',
   RAFTSEAL_NODE_LOG_PLACE: 'The logs of the data directory are elsewhere than asked for.',
   RAFTSEAL_NODE_LOG_BEHIND_STORE: 'A log ends before what its store has applied.',
   RAFTSEAL_NODE_CLEARTEXT_DATA: 'The data directory holds cleartext and encryption was to be on.',
+  RAFTSEAL_NODE_CLEARTEXT_LEFT:
+    'Something is in the clear, wrong or out of reach, where all has to be sealed.',
+  RAFTSEAL_NODE_SEALING_CERTIFICATE:
+    'A sealing certificate is damaged, changed, or of another signer than expected.',
   RAFTSEAL_NODE_NOT_BOOTSTRAPPED: 'The operation needs the keys that enabling encryption makes.',
   RAFTSEAL_NODE_WRITER_NOT_REGISTERED: 'This process may not seal under the key yet.',
   RAFTSEAL_NODE_NOT_READY: 'The node is still starting.',
