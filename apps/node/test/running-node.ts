@@ -96,12 +96,22 @@ export function plantEntry(
   shardId: number,
   payload: Uint8Array,
 ): Promise<bigint> {
+  return plantEntries(config, { shardId, count: 1 }, payload);
+}
+
+/** Appends an entry to the log of a shard so many times; resolves to the index of the last. */
+export function plantEntries(
+  config: Pick<NodeConfig, 'dataPath'>,
+  { shardId, count }: { readonly shardId: number; readonly count: number },
+  payload: Uint8Array,
+): Promise<bigint> {
   return withLog(config, async (log) => {
     const { term, headIndex } = await log.engine(shardId).elect();
-    const index = headIndex + 1n;
-    const { outcome } = await log.engine(shardId).append({ term, index, payload });
-    if (outcome !== 'done') throw new Error(`the planted entry was not appended: ${outcome}`);
-    return index;
+    for (let index = headIndex + 1n; index <= headIndex + BigInt(count); index++) {
+      const { outcome } = await log.engine(shardId).append({ term, index, payload });
+      if (outcome !== 'done') throw new Error(`the planted entry was not appended: ${outcome}`);
+    }
+    return headIndex + BigInt(count);
   });
 }
 

@@ -87,7 +87,6 @@ export class GroupWriter {
    */
   roll(): Promise<void> {
     this.#rollWanted = true;
-    this.#confirmed = false;
     return this.confirm();
   }
 
@@ -116,7 +115,8 @@ export class GroupWriter {
       // One turn later, so that the group holds all appends of this turn and not just the first.
       await new Promise((resolve) => setImmediate(resolve));
       if (this.#failure !== undefined) break;
-      if (this.#queue.length === 0 && (!this.#confirmWanted || this.#confirmed)) break;
+      const isSettled = !this.#rollWanted && (!this.#confirmWanted || this.#confirmed);
+      if (this.#queue.length === 0 && isSettled) break;
       const records = this.#takeGroup();
       try {
         await this.#write(records);

@@ -189,6 +189,27 @@ describe('segments', () => {
     await again.close();
   });
 
+  it('hold nothing of it where that is asked for while the last group is confirmed', async () => {
+    const disk = new MemoryDisk();
+    const log = await openOn(disk);
+    const engine = log.engine(0);
+    const leadership = await engine.elect();
+    await appendMany(engine, 0, leadership, 2, 1000);
+    await engine.truncate(1n);
+    const dropped = new Promise<void>((resolve, reject) => {
+      disk.onOperation = (operation) => {
+        if (operation !== 'writeFlushed') return;
+        disk.onOperation = () => undefined;
+        log.dropTruncated().then(resolve, reject);
+      };
+    });
+    await dropped;
+    const files = [...disk.contents().values()];
+    expect(files.some((bytes) => bytes.includes(payloadOf(0, 1n)))).toBe(false);
+    expect(await readAll(engine)).toHaveLength(1);
+    await log.close();
+  });
+
   it('can be read to their end while they are deleted', async () => {
     const log = await openOn(new MemoryDisk());
     const engine = log.engine(0);
