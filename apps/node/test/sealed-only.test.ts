@@ -32,6 +32,17 @@ async function writeAll(node: Node, value: string): Promise<void> {
   await client.set(KEY_NAME, value);
 }
 
+/** Resolves to how many writes were acknowledged; all of them were. */
+async function writeUntil(node: Node, signal: AbortSignal): Promise<number> {
+  const client = clientOf(node);
+  let count = 0;
+  while (!signal.aborted) {
+    const batch = Array.from({ length: 20 }, (_, n) => client.set(`k:${n}`, `${count + n}`));
+    count += (await Promise.all(batch)).length;
+  }
+  return count;
+}
+
 async function sealed(node: Node): Promise<void> {
   await node.admin.enableEncryption();
   await expect
@@ -88,7 +99,11 @@ describe('a node that is made sealed-only', () => {
     await writeAll(node, VALUE);
     expect(await filesHold(config.dataPath, VALUE)).not.toEqual([]);
     await sealed(node);
+    const writing = new AbortController();
+    const writes = writeUntil(node, writing.signal);
     await node.admin.enableSealedOnly();
+    writing.abort();
+    expect(await writes).toBeGreaterThan(0);
     const { sealedOnlyIndex } = node.admin.status();
     expect(sealedOnlyIndex).toMatch(/^\d+$/);
     expect(await filesHold(config.dataPath, VALUE)).toEqual([]);
@@ -122,8 +137,11 @@ describe('a node that is made sealed-only', () => {
     });
     await sealed(node);
     await writeFile(join(config.dataPath, 'core.1'), 'memory of a process');
-    for (const ask of [node.admin.enableSealedOnly(), node.admin.certificate()]) {
-      await expect(ask).rejects.toMatchObject({
+    for (const ask of [
+      () => node.admin.enableSealedOnly(),
+      () => node.admin.certificate(),
+    ]) {
+      await expect(ask()).rejects.toMatchObject({
         code: 'RAFTSEAL_NODE_CLEARTEXT_LEFT',
         message: expect.stringContaining(`1 obstacles: ${nodeId}: core.1: not a file of raftseal`),
       });

@@ -13,6 +13,7 @@ import { type CleartextLeft, type CleartextParts, cleartextLeft, leftInShard } f
 
 /** What is not gone by then may take long: large stores are sealed in the background. */
 const PURGE_MS_MAX = 20_000;
+const DROP_MS_MAX = 10_000;
 const POLL_MS = 50;
 
 export class CleartextPurge {
@@ -35,7 +36,7 @@ export class CleartextPurge {
     const { shards, logs } = this.#parts;
     const endMs = performance.now() + PURGE_MS_MAX;
     await Promise.all(shards.map((shard) => this.#purge(shard, endMs)));
-    await logs.dropTruncated();
+    await Promise.race([logs.dropTruncated(), pause(DROP_MS_MAX)]);
     return cleartextLeft(this.#parts);
   }
 

@@ -69,10 +69,10 @@ describe('a sealing certificate', () => {
   });
 
   it('is checked by whoever knows Ed25519 and the rule of its bytes', () => {
-    const { signature, statement } = JSON.parse(text) as Record<string, never>;
+    const { signature, statement } = JSON.parse(text) as { signature: string; statement: Statement };
     const bytes = text.slice(text.indexOf('"statement":') + '"statement":'.length, -2);
     expect(canonicalJson(statement)).toBe(bytes);
-    const x = Buffer.from((statement as Statement).publicKey, 'hex').toString('base64url');
+    const x = Buffer.from(statement.publicKey, 'hex').toString('base64url');
     const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
     expect(verify(null, Buffer.from(bytes), key, Buffer.from(signature, 'hex'))).toBe(true);
   });
