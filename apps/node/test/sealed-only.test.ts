@@ -124,7 +124,7 @@ describe('a node that is made sealed-only', () => {
     expect(haltCodes(again)).toEqual([null, null, null]);
   });
 
-  it('ADM-20: is refused, and halts nothing, while something is in the clear or wrong', async () => {
+  it('invariant 11: is refused, and halts nothing, while something is in the clear or wrong', async () => {
     const config = newConfig({ encryption: 'off' });
     const node = await running(config);
     const { nodeId } = node.admin.status();

@@ -14,7 +14,7 @@ import { type CleartextLeft, type CleartextParts, cleartextLeft, leftInShard } f
 /** What is not gone by then may take long: large stores are sealed in the background. */
 const PURGE_MS_MAX = 20_000;
 const DROP_MS_MAX = 10_000;
-const POLL_MS = 50;
+const POLL_MS = 200;
 
 export class CleartextPurge {
   readonly #parts: CleartextParts;

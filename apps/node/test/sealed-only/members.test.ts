@@ -35,7 +35,7 @@ function attestation(nodeId: string, changes: Partial<Attestation> = {}): Attest
 
 function member(nodeId: string, answer: () => unknown = () => attestation(nodeId)): AskedMember {
   const ask = async (): Promise<unknown> => answer();
-  return { nodeId, role: 'voter', attest: ask, cleartextLeft: ask };
+  return { nodeId, role: 'voter', isInReach: true, attest: ask, cleartextLeft: ask };
 }
 
 const refusal = (...lines: string[]) => ({
@@ -72,7 +72,17 @@ describe('the members of a cluster that is sealed throughout', () => {
     );
   });
 
-  it('are none while one is not in reach, is another node, or answers nonsense', async () => {
+  it('are none while one is not in reach, and then nobody reads anything', async () => {
+    const asked: string[] = [];
+    const here = member('node-1', () => asked.push('node-1'));
+    const gone = { ...member('node-2'), isInReach: false };
+    await expect(sealedMembers([here, gone])).rejects.toMatchObject(
+      refusal('node-2: not in reach'),
+    );
+    expect(asked).toEqual([]);
+  });
+
+  it('are none while one does not answer, is another node, or answers nonsense', async () => {
     const gone = member('node-1', () => {
       throw new RaftsealError('RAFTSEAL_NODE_PEER_UNAVAILABLE', 'not in reach');
     });
