@@ -129,7 +129,10 @@ export function adminRoutes({ operations, forward }: AdminRoutesParts): Hono {
     return c.json(operations.status());
   });
   app.get('/v1/encryption/cleartext', async (c) => c.json(await operations.cleartextLeft()));
-  app.post('/v1/encryption/attest', async (c) => c.json(await operations.attest()));
+  app.post('/v1/encryption/attest', async (c) => {
+    await jsonBody(c.req);
+    return c.json(await operations.attest());
+  });
   app.post('/v1/certificate', atLeaderForLong, async (c) => {
     return c.json({ certificate: await operations.certificate() });
   });

@@ -23,6 +23,10 @@ const decisions: Readonly<Record<string, 'anybody' | 'token'>> = {
   'GET /v1/status': 'token',
   'POST /v1/encryption/enable': 'token',
   'POST /v1/keys/rotate': 'token',
+  'POST /v1/encryption/seal-only': 'token',
+  'GET /v1/encryption/cleartext': 'token',
+  'POST /v1/encryption/attest': 'token',
+  'POST /v1/certificate': 'token',
   'POST /v1/keys/rewrap': 'token',
   'POST /v1/keys/blockers': 'token',
   'POST /v1/keys/retire': 'token',
@@ -200,6 +204,25 @@ describe('the admin API', () => {
       ['rotate', 'raft'],
       ['rotate', 'storage'],
     ]);
+  });
+
+  it('makes the cluster sealed-only, and certifies what is sealed', async () => {
+    const { call, operations } = newApp();
+    expect(await call('POST /v1/encryption/seal-only')).toMatchObject({ status: 200, json: someStatus });
+    expect(await call('GET /v1/encryption/cleartext')).toMatchObject({
+      status: 200,
+      json: { nodeId: 'node-1', left: [] },
+    });
+    expect(await call('POST /v1/encryption/attest')).toMatchObject({
+      status: 200,
+      json: { nodeId: 'node-1', release: '1.2.3', left: [], report: someReport },
+    });
+    expect(await call('POST /v1/certificate')).toMatchObject({
+      status: 200,
+      json: { certificate: operations.certificateText },
+    });
+    const calls = ['enableSealedOnly', 'cleartextLeft', 'attest', 'certificate'];
+    expect(operations.calls).toEqual(calls.map((name) => [name]));
   });
 
   it('rewraps the keys, and goes over to other KEKs', async () => {

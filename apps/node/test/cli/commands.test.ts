@@ -23,6 +23,7 @@ describe('raftseal status', () => {
     expect(statusText(someStatus).split('\n')).toEqual([
       'node node-1, raftseal 1.2.3, up 61 s, 3 clients',
       'encryption enabling, values sealed, KEK file:/etc/raftseal/kek',
+      `certificates are signed by key ${'cd'.repeat(32)}`,
       '',
       'shard  state                                     log        cutover  applied           durable  rows sealed  rows clear',
       '0      leading                                   sealed     3        9007199254740993  12       10           0',
@@ -41,6 +42,12 @@ describe('raftseal status', () => {
     const text = statusText({ ...someStatus, kekUris: [], keys: [] });
     expect(text).toContain('KEK none');
     expect(text).not.toContain('dekId');
+  });
+
+  it('shows whether anything but what is sealed is read', () => {
+    const sealedOnly = statusText({ ...someStatus, encryption: 'sealed', sealedOnlyIndex: '7' });
+    expect(sealedOnly).toContain('encryption sealed (sealed-only), values sealed');
+    expect(statusText({ ...someStatus, certificateFingerprint: null })).not.toContain('signed');
   });
 
   it('asks the node, and prints text or JSON', async () => {

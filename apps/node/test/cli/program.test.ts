@@ -24,6 +24,7 @@ describe('the command line', () => {
         'start',
         'status',
         'encryption enable',
+        'encryption seal-only',
         'rotate-dek',
         'rewrap-deks',
         'log inspect',

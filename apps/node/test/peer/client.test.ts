@@ -138,6 +138,24 @@ describe('a forwarded admin call', () => {
   });
 });
 
+describe('a forwarded admin call that takes long', () => {
+  it('may take as long as its caller says, and ends when its caller has enough', async () => {
+    const url = await answering(() => undefined);
+    const client = await clientWith(tokenSecurity());
+    const late = client.forward(url, { ...someCall, timeoutMs: 50 });
+    await expect(late).rejects.toMatchObject({
+      ...UNAVAILABLE,
+      message: expect.stringContaining('no answer within 50 ms'),
+    });
+    const enough = new AbortController();
+    const waiting = client.forward(url, { ...someCall, timeoutMs: 600_000 }, enough.signal);
+    const reason = new RaftsealError('RAFTSEAL_NODE_PEER_UNAVAILABLE', 'it is gone');
+    setImmediate(() => enough.abort(reason));
+    await expect(waiting).rejects.toBe(reason);
+    await expect(client.forward(url, someCall, enough.signal)).rejects.toBe(reason);
+  });
+});
+
 describe('a coded error of the other node', () => {
   const coded = names.filter((name) => name !== 'identity' && name !== 'forward');
 

@@ -183,6 +183,22 @@ describe('a walk over a log names', () => {
     }
   });
 
+  it('invariant 6: an entry in the clear at or below the cutover of a sealed-only cluster', async () => {
+    const directory = await logWith([cutOver(0)]);
+    const { problems, logs } = await walkEmbeddedLog(directory, {
+      shardIds: [0],
+      cutoverIndexOf: () => 2n,
+      sealedOnly: true,
+      open: (place, envelope) => raftSeal.open(place, envelope),
+    });
+    expect(problems).toEqual(
+      [1, 2].map((index) =>
+        expect.stringMatching(`^entry ${index} of shard 0 ${PLACE}: in the clear, in a cluster that`),
+      ),
+    );
+    expect(logs[0]).toMatchObject({ cleartextData: 1, cleartextKeyLifecycle: 1 });
+  });
+
   it('invariant 1: a sealed entry at or below the cutover, or without one', async () => {
     const payloads = [sealedAt({ shardId: 0, index: 1n }), sealedAt({ shardId: 0, index: 2n })];
     for (const cutoverIndex of [2n, undefined]) {
