@@ -420,6 +420,18 @@ describe('a state that is not of the same logs', () => {
     }
   });
 
+  it('invariant 7: takes the ratchet to sealed-only from nobody who is ahead, or behind', async () => {
+    const more: Placed[] = [[0, 8n, enableSealedOnly]];
+    const process = await peer([...life, ...more], 'a');
+    const ahead = await given(await peer([...life, [0, 8n, registration('c', 5, 4)]]));
+    const further = { ...ahead, appliedIndex: new Map(ahead.appliedIndex).set(0, 9n) };
+    for (const changed of [ahead, further, { ...further, sealedOnlyIndex: 9n }]) {
+      await expect(process.lifecycle.adopt(changed)).rejects.toEqual(CONFLICT);
+    }
+    await process.lifecycle.adopt(await given(await peer()));
+    expect(process.state.sealedOnlyIndex).toBe(8n);
+  });
+
   it('with a switch that this node must have seen is refused', async () => {
     const process = await peer(life.slice(0, 5), 'a');
     const other = await given(await peer());
