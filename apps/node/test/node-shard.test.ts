@@ -27,7 +27,13 @@ async function newShard() {
   );
   const halts: unknown[] = [];
   const shard = await NodeShard.open(
-    { shardId: SHARD_ID, directory: join(root, 'shard'), cacheBytesMax: 1024, sealedFromBirth: false, sealedOnly: false },
+    {
+      shardId: SHARD_ID,
+      directory: join(root, 'shard'),
+      cacheBytesMax: 1024,
+      sealedFromBirth: false,
+      sealedOnly: false,
+    },
     {
       engine,
       keyLifecycle: keys.lifecycle,

@@ -137,10 +137,7 @@ describe('a node that is made sealed-only', () => {
     });
     await sealed(node);
     await writeFile(join(config.dataPath, 'core.1'), 'memory of a process');
-    for (const ask of [
-      () => node.admin.enableSealedOnly(),
-      () => node.admin.certificate(),
-    ]) {
+    for (const ask of [() => node.admin.enableSealedOnly(), () => node.admin.certificate()]) {
       await expect(ask()).rejects.toMatchObject({
         code: 'RAFTSEAL_NODE_CLEARTEXT_LEFT',
         message: expect.stringContaining(`1 obstacles: ${nodeId}: core.1: not a file of raftseal`),
@@ -192,7 +189,9 @@ describe('the disk of a sealed-only node', () => {
     const tail = await copied(config);
     await plantEntry(tail, 1, forged);
     const report = await verifyStoppedNode(tail, pino({ level: 'silent' }));
-    expect(report.problems).toEqual([expect.stringMatching(/^entry \d+ of shard 1 .*in the clear/)]);
+    expect(report.problems).toEqual([
+      expect.stringMatching(/^entry \d+ of shard 1 .*in the clear/),
+    ]);
     const node = await running(tail);
     expect(haltCodes(node)).toEqual([null, 'RAFTSEAL_SHARD_GROUP_CLEARTEXT_ABOVE_CUTOVER', null]);
     await expect(clientOf(node).get(keyOf(1))).rejects.toThrow();

@@ -50,7 +50,8 @@ function isDead({ shards }: ReclaimParts, segment: Segment): boolean {
 
 /** Carries what is left in the oldest segment; false where that is too much, or too early. */
 async function carry(parts: ReclaimParts, oldest: Segment): Promise<boolean> {
-  if (oldest.sequence >= parts.before && parts.store.segments.length < SEGMENTS_BEFORE_CARRYING) return false;
+  if (oldest.sequence >= parts.before && parts.store.segments.length < SEGMENTS_BEFORE_CARRYING)
+    return false;
   const left = remaining(parts, oldest);
   if (left === undefined) return false;
   for (const { shard, indexes } of left) {

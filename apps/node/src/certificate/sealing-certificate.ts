@@ -40,7 +40,10 @@ export function signStatement(unsigned: Omit<Statement, 'publicKey'>, seed: Uint
   const statement: Statement = { ...unsigned, publicKey: publicKeyOf(key).toString('hex') };
   const signature = sign(null, Buffer.from(canonicalJson(statement)), key).toString('hex');
   const text = textOf(statement, signature);
-  assert(checkCertificate(text).fingerprint === fingerprintOf(seed), 'what is signed can be checked');
+  assert(
+    checkCertificate(text).fingerprint === fingerprintOf(seed),
+    'what is signed can be checked',
+  );
   return text;
 }
 
@@ -95,7 +98,7 @@ function partsOf(text: string): { readonly statement: Statement; readonly signat
   } catch {
     throw invalid('it is no JSON');
   }
-  if (!isRecord(value) || !isRecord(value['statement'])) throw invalid('it has no statement');
+  if (!isRecord(value) || !isRecord(value.statement)) throw invalid('it has no statement');
   const { statement, signature } = value;
   if (typeof signature !== 'string' || !SIGNATURE.test(signature)) {
     throw invalid('it has no signature');

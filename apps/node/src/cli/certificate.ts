@@ -63,7 +63,9 @@ async function readBounded(path: string): Promise<string> {
     }
   } catch (error) {
     if (error instanceof RaftsealError) throw error;
-    throw optionError(`--check-certificate: ${path} cannot be read (${codeOf(error) ?? 'unexpected'})`);
+    throw optionError(
+      `--check-certificate: ${path} cannot be read (${codeOf(error) ?? 'unexpected'})`,
+    );
   }
   return bytes.toString('utf8');
 }

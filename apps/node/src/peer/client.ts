@@ -173,8 +173,7 @@ export class PeerClient {
 
   #exchange(call: Request, { timeoutMs, bytesMax, signal }: Limits): Promise<Reply> {
     const { baseUrl } = call;
-    const act = (response: IncomingMessage): Promise<Reply> =>
-      replyOf(response, baseUrl, bytesMax);
+    const act = (response: IncomingMessage): Promise<Reply> => replyOf(response, baseUrl, bytesMax);
     return this.#call(call, { timeoutMs, signal }, act);
   }
 

@@ -26,7 +26,7 @@ export function blockersOf({ left, report }: Attestation): readonly string[] {
 }
 
 export function isCleartextLeft(value: unknown): value is CleartextLeft {
-  return isRecord(value) && isText(value['nodeId']) && isListOf(value['left'], isText);
+  return isRecord(value) && isText(value.nodeId) && isListOf(value.left, isText);
 }
 
 export function isAttestation(value: unknown): value is Attestation {
@@ -37,12 +37,12 @@ export function isAttestation(value: unknown): value is Attestation {
     isText(release) &&
     isTextOrNull(sealedOnlyIndex) &&
     isRecord(report) &&
-    report['clean'] === (Array.isArray(report['problems']) && report['problems'].length === 0) &&
-    isListOf(report['logs'], isLog) &&
-    isListOf(report['stores'], isStore) &&
-    isListOf(report['files'], isFile) &&
-    isListOf(report['problems'], isText) &&
-    isListOf(report['cleartext'], isText)
+    report.clean === (Array.isArray(report.problems) && report.problems.length === 0) &&
+    isListOf(report.logs, isLog) &&
+    isListOf(report.stores, isStore) &&
+    isListOf(report.files, isFile) &&
+    isListOf(report.problems, isText) &&
+    isListOf(report.cleartext, isText)
   );
 }
 
@@ -51,30 +51,28 @@ type Fields = Readonly<Record<string, unknown>>;
 function isLog(value: unknown): boolean {
   return (
     isRecord(value) &&
-    isCount(value['shardId']) &&
-    isTextOrNull(value['cutoverIndex']) &&
-    isTextOrNull(value['firstIndex']) &&
-    isTextOrNull(value['lastIndex']) &&
-    isCount(value['cleartextData']) &&
-    isCount(value['cleartextKeyLifecycle']) &&
-    isCountByDek(value['sealed'])
+    isCount(value.shardId) &&
+    isTextOrNull(value.cutoverIndex) &&
+    isTextOrNull(value.firstIndex) &&
+    isTextOrNull(value.lastIndex) &&
+    isCount(value.cleartextData) &&
+    isCount(value.cleartextKeyLifecycle) &&
+    isCountByDek(value.sealed)
   );
 }
 
 function isStore(value: unknown): boolean {
   return (
     isRecord(value) &&
-    isCount(value['shardId']) &&
-    isCount(value['cleartextRows']) &&
-    typeof value['cleartextInFreePages'] === 'boolean' &&
-    isCountByDek(value['sealed'])
+    isCount(value.shardId) &&
+    isCount(value.cleartextRows) &&
+    typeof value.cleartextInFreePages === 'boolean' &&
+    isCountByDek(value.sealed)
   );
 }
 
 function isFile(value: unknown): boolean {
-  return (
-    isRecord(value) && isText(value['path']) && isCount(value['bytes']) && isText(value['content'])
-  );
+  return isRecord(value) && isText(value.path) && isCount(value.bytes) && isText(value.content);
 }
 
 function isCountByDek(value: unknown): boolean {

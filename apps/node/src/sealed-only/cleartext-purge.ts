@@ -9,7 +9,12 @@
  * so much durable; so all members are asked at the same time.
  */
 import type { NodeShard } from '../node-shard.ts';
-import { type CleartextLeft, type CleartextParts, cleartextLeft, leftInShard } from './cleartext-left.ts';
+import {
+  type CleartextLeft,
+  type CleartextParts,
+  cleartextLeft,
+  leftInShard,
+} from './cleartext-left.ts';
 
 /** What is not gone by then may take long: large stores are sealed in the background. */
 const PURGE_MS_MAX = 20_000;

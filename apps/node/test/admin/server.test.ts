@@ -208,7 +208,10 @@ describe('the admin API', () => {
 
   it('makes the cluster sealed-only, and certifies what is sealed', async () => {
     const { call, operations } = newApp();
-    expect(await call('POST /v1/encryption/seal-only')).toMatchObject({ status: 200, json: someStatus });
+    expect(await call('POST /v1/encryption/seal-only')).toMatchObject({
+      status: 200,
+      json: someStatus,
+    });
     expect(await call('GET /v1/encryption/cleartext')).toMatchObject({
       status: 200,
       json: { nodeId: 'node-1', left: [] },

@@ -40,7 +40,7 @@ const unsigned: Omit<Statement, 'publicKey'> = {
           sealed: { 17: 5 },
         },
       ],
-      stores: [{ shardId: 0, cleartext: 0, sealed: { 19: 2, 4_000_000_000: 7 } }],
+      stores: [{ shardId: 0, cleartext: 0, sealed: { 19: 2, 4000000000: 7 } }],
       files: [{ path: 'keys/keys.raftseal', bytes: 658, content: 'sidecar' }],
     },
   ],
@@ -69,7 +69,10 @@ describe('a sealing certificate', () => {
   });
 
   it('is checked by whoever knows Ed25519 and the rule of its bytes', () => {
-    const { signature, statement } = JSON.parse(text) as { signature: string; statement: Statement };
+    const { signature, statement } = JSON.parse(text) as {
+      signature: string;
+      statement: Statement;
+    };
     const bytes = text.slice(text.indexOf('"statement":') + '"statement":'.length, -2);
     expect(canonicalJson(statement)).toBe(bytes);
     const x = Buffer.from(statement.publicKey, 'hex').toString('base64url');

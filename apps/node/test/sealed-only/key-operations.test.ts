@@ -43,9 +43,9 @@ describe('the request to be sealed-only', () => {
     await expect(found).rejects.toThrow('2 rows');
     expect([entries(), keys.state.sealedOnlyIndex]).toEqual([before, undefined]);
     const clear = await leadingKeyNode({ cluster: newCluster(['a'], [0]), shardIds: [0] });
-    await expect(
-      clear.operations.enableSealedOnly(() => Promise.resolve()),
-    ).rejects.toMatchObject({ fatal: false });
+    await expect(clear.operations.enableSealedOnly(() => Promise.resolve())).rejects.toMatchObject({
+      fatal: false,
+    });
     expect(clear.groups[0]?.state).toBe('leading');
   });
 });

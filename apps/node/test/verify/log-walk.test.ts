@@ -193,7 +193,9 @@ describe('a walk over a log names', () => {
     });
     expect(problems).toEqual(
       [1, 2].map((index) =>
-        expect.stringMatching(`^entry ${index} of shard 0 ${PLACE}: in the clear, in a cluster that`),
+        expect.stringMatching(
+          `^entry ${index} of shard 0 ${PLACE}: in the clear, in a cluster that`,
+        ),
       ),
     );
     expect(logs[0]).toMatchObject({ cleartextData: 1, cleartextKeyLifecycle: 1 });
