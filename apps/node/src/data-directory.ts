@@ -10,12 +10,13 @@
  * | keys/ | the sidecar `keys.raftseal` and the writer registry |
  * | log/ | segments of the shards' logs |
  * | shards/<id>/ | the store of one shard |
+ * | audit/ | the audit trail; made with its first record |
  *
  * Directories are 0700, files 0600. The shard count is fixed at the first start: it decides which
  * slot lives where.
  */
 import { randomBytes } from 'node:crypto';
-import { link, mkdir, open, readdir, readFile, rm } from 'node:fs/promises';
+import { link, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { codeOf, RaftsealError } from '@raftseal/interface';
 import { type DirectoryLock, lockDirectory } from './data-directory-lock.ts';
@@ -36,6 +37,7 @@ export interface DataDirectory {
   readonly keysPath: string;
   readonly logPath: string;
   readonly adminTokenPath: string;
+  readonly auditPath: string;
   shardPath(shardId: number): string;
   /** Records which cluster the node is of, for good. */
   joined(clusterName: string): Promise<void>;
@@ -59,6 +61,7 @@ export function dataDirectoryPaths(path: string): {
   readonly cluster: string;
   readonly lock: string;
   readonly adminToken: string;
+  readonly audit: string;
   readonly keys: string;
   readonly log: string;
   readonly shards: string;
@@ -69,6 +72,7 @@ export function dataDirectoryPaths(path: string): {
     cluster: at('cluster.json'),
     lock: at('lock'),
     adminToken: at('admin.token'),
+    audit: at('audit'),
     keys: at('keys'),
     log: at('log'),
     shards: at('shards'),
@@ -77,7 +81,8 @@ export function dataDirectoryPaths(path: string): {
 
 /**
  * Locks the directory, and makes it where it does not exist.
- * @throws RAFTSEAL_NODE_DATA_DIR, _DATA_DIR_FORMAT, _DATA_DIR_LOCKED, _SHARD_COUNT, _LOG_PLACE
+ * @throws RAFTSEAL_NODE_DATA_DIR, _DATA_DIR_FORMAT, _DATA_DIR_LOCKED, _DATA_DIR_MODE, _SHARD_COUNT,
+ *   _LOG_PLACE
  */
 export async function openDataDirectory(request: DataDirectoryRequest): Promise<DataDirectory> {
   const path = resolve(request.path);
@@ -89,6 +94,7 @@ export async function openDataDirectory(request: DataDirectoryRequest): Promise<
     for (const part of [paths.keys, paths.log, paths.shards]) {
       await inDirectory(path, () => makeDirectory(part));
     }
+    await inDirectory(path, () => checkClosedToOthers(path));
     return directory(path, { ...identity, clusterName: await readClusterName(path) }, lock);
   } catch (error) {
     await lock.release();
@@ -110,6 +116,7 @@ function directory(
     keysPath: paths.keys,
     logPath: paths.log,
     adminTokenPath: paths.adminToken,
+    auditPath: paths.audit,
     shardPath: (shardId) => join(paths.shards, String(shardId)),
     joined: (clusterName) =>
       inDirectory(path, () =>
@@ -184,6 +191,32 @@ async function checkHoldsNoData(path: string): Promise<void> {
       'RAFTSEAL_NODE_DATA_DIR_FORMAT',
       `${part} holds data, and ${basename(identity)}, which says whose, is missing: restore the ` +
         'whole directory, or use another one; nothing was changed',
+    );
+  }
+}
+
+/**
+ * Who may write to a folder can put an older copy in place of what is in it, whatever the modes of
+ * the files are. The directory itself may be the root of a volume that a group owns.
+ */
+async function checkClosedToOthers(path: string): Promise<void> {
+  // Windows has no such modes.
+  if (process.platform === 'win32') return;
+  const { keys, log, shards, audit } = dataDirectoryPaths(path);
+  for (const part of [path, keys, log, shards, audit]) {
+    const mode = await stat(part).then(
+      (found) => found.mode,
+      (error: unknown) => {
+        if (codeOf(error) === 'ENOENT') return 0;
+        throw error;
+      },
+    );
+    if ((mode & (part === path ? 0o002 : 0o022)) === 0) continue;
+    throw new RaftsealError(
+      'RAFTSEAL_NODE_DATA_DIR_MODE',
+      `expected ${part} to be writable by its owner alone, found mode ` +
+        `${(mode & 0o7777).toString(8)}: find out who has written there, then chmod 700; nothing ` +
+        'was changed',
     );
   }
 }
@@ -282,7 +315,7 @@ async function makeDirectory(path: string): Promise<void> {
 }
 
 /** Makes the names in a directory durable. */
-async function flushDirectory(path: string): Promise<void> {
+export async function flushDirectory(path: string): Promise<void> {
   // Windows has no such operation.
   if (process.platform === 'win32') return;
   const directory = await open(path, 'r');

@@ -1,17 +1,20 @@
 /**
  * What a node is made of once its keys, logs and stores are open. Opened in this order, so that
- * every refusal comes before a nonce epoch is used up: lock of the data directory, KEK, sidecar,
- * keys and wraps, logs, stores.
+ * every refusal comes before a nonce epoch is used up: lock of the data directory, audit trail, KEK,
+ * sidecar, keys and wraps, logs, stores.
  */
 import { codeOf, RaftsealError } from '@raftseal/interface';
 import type { Logger } from 'pino';
+import { AuditTrail } from './audit/audit-trail.ts';
 import type { NodeConfig } from './config.ts';
 import {
   type DataDirectory,
   type DataDirectoryRequest,
   openDataDirectory,
 } from './data-directory.ts';
+import { kekFromUri } from './kek-from-uri.ts';
 import { KekSet } from './kek-set.ts';
+import { NodeCounters } from './node-counters.ts';
 import { NodeKeys } from './node-keys.ts';
 import { type NodeLogs, openEmbeddedLogs } from './node-logs.ts';
 import { NodeShard, type ShardPeers } from './node-shard.ts';
@@ -27,6 +30,8 @@ export interface NodeFoundations {
   readonly config: FoundationsConfig;
   readonly log: Logger;
   readonly directory: DataDirectory;
+  readonly audit: AuditTrail;
+  readonly counters: NodeCounters;
   readonly keys: NodeKeys;
   readonly logs: NodeLogs;
   readonly shards: readonly NodeShard[];
@@ -58,7 +63,10 @@ export async function openFoundations(
 ): Promise<NodeFoundations> {
   const directory = await openDataDirectory({ path: config.dataPath, ...source.request });
   teardown.add(() => directory.release());
-  const keks = await KekSet.open(config.kekUris);
+  const audit = await openAuditTrail(directory, log);
+  teardown.add(() => audit.close());
+  const counters = new NodeCounters();
+  const keks = await KekSet.open(config.kekUris, counters.measured(kekFromUri));
   teardown.add(() => keks.close());
   for (const outOfReach of keks.outOfReach) {
     log.warn(outOfReach, 'a KEK is out of reach: keys are opened with the others, none is made');
@@ -70,6 +78,8 @@ export async function openFoundations(
       directory: directory.keysPath,
       encryption: config.encryption === 'on' || (!keks.isEmpty && source.peers) ? 'on' : 'off',
       keks,
+      note: audit.note,
+      onOpenFailure: (layer, error) => counters.openFailed(layer, error),
     },
     teardown,
   );
@@ -77,11 +87,24 @@ export async function openFoundations(
   const logs = await source.open(directory, shardIds);
   teardown.add(() => logs.close());
   const shards: NodeShard[] = [];
-  const foundations = { config, log, directory, keys, logs, shards };
+  const foundations = { config, log, directory, audit, counters, keys, logs, shards };
   for (const shardId of shardIds) {
     shards.push(await openShard(shardId, { ...foundations, peers: source.peers }, teardown));
   }
   return foundations;
+}
+
+function openAuditTrail({ auditPath, nodeId }: DataDirectory, log: Logger): Promise<AuditTrail> {
+  return AuditTrail.open({
+    directory: auditPath,
+    nodeId,
+    onFailure: (error) =>
+      log.error(
+        { code: codeOf(error) },
+        'the audit trail cannot be written: calls that may change something are refused',
+      ),
+    onRecovery: () => log.info('the audit trail is written again'),
+  });
 }
 
 async function openShard(
@@ -114,7 +137,10 @@ async function openShard(
       throw sidecarBehindStore(shardId, directory.keysPath, error);
     }
     const isKeyless = !keys.state.clusterId && codeOf(error) === 'RAFTSEAL_KV_SEAL_REQUIRED';
-    throw isKeyless ? sidecarMissing(directory.keysPath, peers !== undefined, error) : error;
+    if (isKeyless) throw sidecarMissing(directory.keysPath, peers !== undefined, error);
+    const cause = error instanceof Error ? error.cause : undefined;
+    if (codeOf(cause) === 'RAFTSEAL_ENVELOPE_UNKNOWN_DEK') throw storeOfOtherKeys(shardId, error);
+    throw error;
   });
   teardown.add(() => shard.close());
   keys.installer.attach(shard.group);
@@ -127,6 +153,16 @@ function sidecarBehindStore(shardId: number, path: string, cause: unknown): Raft
     `the store of shard ${shardId} is sealed-only, and the sidecar in ${path} does not know of it: ` +
       'it is an older copy; restore the whole data directory, or rebuild the sidecar from another ' +
       'node with `raftseal resync-sidecar`',
+    { cause },
+  );
+}
+
+function storeOfOtherKeys(shardId: number, cause: unknown): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_NODE_SIDECAR_BEHIND_STORE',
+    `the store of shard ${shardId} is sealed under a DEK that the sidecar lacks: the sidecar is an ` +
+      'older copy, or the store is of another node; restore the whole data directory, or, in a ' +
+      'cluster, rebuild the sidecar with `raftseal resync-sidecar`; nothing was changed',
     { cause },
   );
 }

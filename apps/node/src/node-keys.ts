@@ -3,12 +3,14 @@
  * in the order in which nothing is burnt by a refusal.
  */
 import { join } from 'node:path';
-import { KeyLifecycle } from '@raftseal/applier';
-import { certificateSeed, Keyring, RaftSeal, StoreRowSeal } from '@raftseal/envelope';
+import { KeyLifecycle, type NoteEntry } from '@raftseal/applier';
+import { certificateSeed, Keyring, type RaftSeal, type StoreRowSeal } from '@raftseal/envelope';
 import { type KeyState, RaftsealError } from '@raftseal/interface';
 import { fingerprintOf } from './certificate/sealing-certificate.ts';
+import { CountedRaftSeal, CountedStoreRowSeal } from './counted-seals.ts';
 import type { KekSet } from './kek-set.ts';
 import { checkAgainstRegistry, readKeyStateFile } from './key-state-file.ts';
+import type { NodeCounters } from './node-counters.ts';
 import { PayloadWrapInstaller } from './payload-wrap-installer.ts';
 import { SealAuthority } from './seal-authority.ts';
 import type { Teardown } from './teardown.ts';
@@ -19,6 +21,10 @@ export interface NodeKeysOptions {
   readonly directory: string;
   readonly encryption: 'on' | 'off';
   readonly keks: KekSet;
+  /** Keeps a record of every entry. Default: nobody does. */
+  readonly note?: NoteEntry;
+  /** Told of envelopes that did not open. Default: nobody is. */
+  readonly onOpenFailure?: NodeCounters['openFailed'];
 }
 
 /** How long a marker waits for the control shard of this node before its shard halts. */
@@ -32,6 +38,7 @@ export class NodeKeys {
   readonly lifecycle: KeyLifecycle;
   readonly authority: SealAuthority;
   readonly installer: PayloadWrapInstaller;
+  readonly #onOpenFailure: NodeCounters['openFailed'];
   #raftSeal: RaftSeal | undefined;
   #rowSeal: StoreRowSeal | undefined;
   #certificateFingerprint: string | undefined;
@@ -49,7 +56,7 @@ export class NodeKeys {
   }
 
   private constructor(
-    { nodeId, keks }: NodeKeysOptions,
+    { nodeId, keks, note, onOpenFailure = () => undefined }: NodeKeysOptions,
     parts: Pick<ConstructorParameters<typeof KeyLifecycle>[0], 'sidecar' | 'state'> & {
       readonly registry: WriterRegistryStore;
     },
@@ -57,6 +64,7 @@ export class NodeKeys {
     this.nodeId = nodeId;
     this.keks = keks;
     this.registry = parts.registry;
+    this.#onOpenFailure = onOpenFailure;
     this.installer = new PayloadWrapInstaller({
       authority: () => this.authority,
       raftSeal: () => this.raftSeal,
@@ -68,6 +76,7 @@ export class NodeKeys {
       unwrapDek: keks.unwrap,
       installer: (install) => this.installer.install(install),
       controlWaitMs: CONTROL_WAIT_MS,
+      ...(note && { note }),
     });
     this.authority = new SealAuthority({ nodeId, keyLifecycle: this.lifecycle });
   }
@@ -78,17 +87,23 @@ export class NodeKeys {
 
   /** Seals and opens log entries of this cluster. @throws where there is no cluster id yet */
   get raftSeal(): RaftSeal {
-    this.#raftSeal ??= new RaftSeal({ clusterId: this.#clusterId(), keyring: this.keyring });
+    this.#raftSeal ??= new CountedRaftSeal(
+      { clusterId: this.#clusterId(), keyring: this.keyring },
+      (error) => this.#onOpenFailure('log', error),
+    );
     return this.#raftSeal;
   }
 
   /** Seals and opens stored rows of this cluster. @throws where there is no cluster id yet */
   get rowSeal(): StoreRowSeal {
-    this.#rowSeal ??= new StoreRowSeal({
-      clusterId: this.#clusterId(),
-      keyring: this.keyring,
-      indexDekId: this.state.activeDekId.index,
-    });
+    this.#rowSeal ??= new CountedStoreRowSeal(
+      {
+        clusterId: this.#clusterId(),
+        keyring: this.keyring,
+        indexDekId: this.state.activeDekId.index,
+      },
+      (error) => this.#onOpenFailure('store', error),
+    );
     return this.#rowSeal;
   }
 

@@ -1,6 +1,7 @@
 /** Prometheus metrics of a node, read from its status when they are asked for. */
 import { collectDefaultMetrics, Gauge, Registry } from 'prom-client';
 import type { NodeStatus } from './admin/operations.ts';
+import type { NodeCounters } from './node-counters.ts';
 
 const nothingToRewrite = { rowsTotal: 0, rowsDone: 0, quarantined: 0 };
 
@@ -9,9 +10,10 @@ export class NodeMetrics {
   readonly #status: () => NodeStatus;
   readonly #gauges: ReturnType<typeof makeGauges>;
 
-  constructor(status: () => NodeStatus) {
+  constructor(status: () => NodeStatus, counters: NodeCounters) {
     this.#status = status;
     collectDefaultMetrics({ register: this.#registry });
+    counters.register(this.#registry);
     this.#gauges = makeGauges(this.#registry);
   }
 
@@ -48,12 +50,31 @@ export class NodeMetrics {
       gauges.shardsWithLeader.set(members.flatMap(({ leads }) => leads).length);
       gauges.etcdBytes.set(etcdBytes);
     }
-    for (const gauge of [gauges.activeDekId, gauges.seals, gauges.nonceEpoch]) gauge.reset();
+    this.#readKeys(status);
+    gauges.sealedOnly.set(status.sealedOnlyIndex === null ? 0 : 1);
+    gauges.backups.set(status.backups.length);
+    gauges.auditRecords.set(status.audit.records);
+    gauges.auditWritten.set(status.audit.failure === null ? 1 : 0);
+    gauges.kekInReach.reset();
+    for (const { uri, outOfReach } of status.keks) {
+      gauges.kekInReach.set({ kek: uri }, outOfReach === null ? 1 : 0);
+    }
+    gauges.alarms.reset();
+    for (const { name } of status.alarms) gauges.alarms.inc({ name });
+  }
+
+  #readKeys(status: NodeStatus): void {
+    const gauges = this.#gauges;
+    const perKey = [gauges.activeDekId, gauges.seals, gauges.nonceEpoch, gauges.createdAt];
+    for (const gauge of [...perKey, gauges.deks]) gauge.reset();
+    gauges.deks.set({ state: 'retired' }, status.retiredDekIds.length);
     for (const key of status.keys) {
       const labels = { purpose: key.purpose, dek_id: String(key.dekId) };
       if (key.active) gauges.activeDekId.set({ purpose: key.purpose }, key.dekId);
       gauges.seals.set(labels, Number(key.seals));
       gauges.nonceEpoch.set(labels, key.nonceEpoch);
+      gauges.createdAt.set(labels, Date.parse(key.createdAt) / 1000);
+      gauges.deks.inc({ state: key.active ? 'active' : 'opens_only' });
     }
   }
 }
@@ -80,6 +101,14 @@ function makeGauges(registry: Registry) {
     activeDekId: gauge('active_dek_id', 'Data key that new seals use.', ['purpose']),
     seals: gauge('dek_seals', 'Seals drawn by this process.', perKey),
     nonceEpoch: gauge('dek_nonce_epoch', 'Nonce epoch of this node.', perKey),
+    createdAt: gauge('dek_created_seconds', 'When the key was made, Unix time.', perKey),
+    deks: gauge('deks', 'Data keys.', ['state']),
+    sealedOnly: gauge('sealed_only', '1 where nothing in the clear is read any more.'),
+    backups: gauge('backups', 'Registered backups.'),
+    kekInReach: gauge('kek_in_reach', '1 where the KEK could be opened.', ['kek']),
+    auditRecords: gauge('audit_records', 'Sequence of the last record of the audit trail.'),
+    auditWritten: gauge('audit_written', '0 while the audit trail cannot be written.'),
+    alarms: gauge('alarms', 'What somebody has to look at, as `status` shows it.', ['name']),
     members: gauge('cluster_members', 'Members, as this node sees them.', ['state']),
     shardsWithLeader: gauge('cluster_shards_led', 'Shards that some node is known to lead.'),
     etcdBytes: gauge('etcd_database_bytes', 'Size of the database of etcd.'),

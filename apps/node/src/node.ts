@@ -18,6 +18,7 @@ import { NodeAdmin } from './admin/node-admin.ts';
 import type { AdminOperations } from './admin/operations.ts';
 import { adminServer } from './admin/server.ts';
 import { readOrMakeToken, readToken } from './admin/token.ts';
+import { checkClock } from './clock-check.ts';
 import type { Cluster } from './cluster/cluster.ts';
 import { clusterSource } from './cluster/source.ts';
 import { checkConfig, type NodeConfig } from './config.ts';
@@ -25,6 +26,7 @@ import { CutoverCoordinator } from './cutover-coordinator.ts';
 import { embeddedSource, type NodeFoundations, openFoundations } from './foundations.ts';
 import { infoSection } from './info-section.ts';
 import { KeyOperations } from './key-operations.ts';
+import { checkKeyStateWhole } from './key-state-age.ts';
 import { keyspaceOf } from './keyspace-of-shards.ts';
 import { checkLog } from './log-check.ts';
 import type { NodeShard } from './node-shard.ts';
@@ -51,6 +53,7 @@ const NOT_CLOSED = 'not everything could be closed';
  */
 export async function startNode(config: NodeConfig, parts: NodeParts = {}): Promise<Node> {
   checkConfig(config);
+  checkClock(Date.now());
   const log = parts.log ?? pino({ level: 'silent' });
   const teardown = new Teardown();
   const { signal } = parts;
@@ -236,18 +239,29 @@ export class Node {
         shard.group.halt(error);
       });
     }
+    await this.#foundations.audit.settle(keys.state, 'found at start');
     const results = await Promise.allSettled(shards.map(({ group }) => group.replay()));
     const failed = results.find((result) => result.status === 'rejected');
     if (failed && shards.every(({ group }) => group.state === 'halted')) throw failed.reason;
+    this.#checkKeyStateWhole();
     this.#checkEncryptionMatchesData(keys.state);
+  }
+
+  #checkKeyStateWhole(): void {
+    const { keys, shards, audit } = this.#foundations;
+    const halted = shards.filter(({ isHalted }) => isHalted).map(({ shardId }) => shardId);
+    const { registry, state } = keys;
+    const { recorded } = audit;
+    checkKeyStateWhole(state, { registry, recorded, halted: new Set(halted) });
   }
 
   async #checkLog({ shardId, kv: { durableIndex } }: NodeShard): Promise<void> {
     const { keys, logs } = this.#foundations;
-    const cutoverIndex = keys.state.cutoverIndex.get(shardId);
-    const age = { shardId, durableIndex, cutoverIndex };
+    const { state } = keys;
+    const age = { shardId, durableIndex, state };
     const headIndex = await checkLog(logs.engine(shardId), age);
-    if (keys.state.sealedOnlyIndex !== undefined) {
+    if (state.sealedOnlyIndex !== undefined) {
+      const cutoverIndex = state.cutoverIndex.get(shardId);
       await checkLogSealedOnly(logs.engine(shardId), { shardId, cutoverIndex });
     }
     if (shardId === CONTROL_SHARD) keys.lifecycle.noteControlHead(headIndex);
@@ -367,7 +381,8 @@ export class Node {
   }
 
   #onKeyState(state: KeyState): void {
-    const { keys, shards } = this.#foundations;
+    const { keys, shards, audit } = this.#foundations;
+    void audit.settle(state, 'adopted');
     // Registration rows are stored before the state, but a new key is claimed only after its entry.
     setImmediate(() => keys.state.clusterId && this.#refreshRowSeal());
     if (state.storageIndex !== undefined) {

@@ -1,3 +1,4 @@
+import { initialKeyState } from '@raftseal/applier';
 import { simulatedCluster } from '@raftseal/raft-engine-simulated';
 import { TAG_CLEARTEXT, TAG_SEALED } from '@raftseal/shard-group';
 import { describe, expect, it } from 'vitest';
@@ -19,7 +20,10 @@ async function checked(
   }
   await engine.truncate(truncatedThrough);
   try {
-    await checkKeyStateAge(engine, { shardId: 4, ...shard });
+    const { durableIndex, cutoverIndex } = shard;
+    const cutovers = cutoverIndex === undefined ? [] : ([[4, cutoverIndex]] as const);
+    const state = { ...initialKeyState('a'), cutoverIndex: new Map(cutovers) };
+    await checkKeyStateAge(engine, { shardId: 4, durableIndex, state });
   } finally {
     await cluster.close();
   }

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { NoteEntry } from '@raftseal/applier';
 import {
   CONTROL_SHARD,
   type CommandBatch,
@@ -52,6 +53,8 @@ export interface KeyNodeOptions {
   /** Default: a new one. */
   readonly keks?: KekSet;
   readonly encryption?: 'on' | 'off';
+  /** Keeps a record of every entry. */
+  readonly note?: NoteEntry;
 }
 
 export interface KeyNode {
@@ -86,14 +89,15 @@ export async function newKek(): Promise<KekProvider> {
 
 /** Opens a node and replays its logs, as a start does. */
 export async function openKeyNode(options: KeyNodeOptions): Promise<KeyNode> {
-  const { cluster, shardIds, nodeId = 'a', encryption = 'on' } = options;
+  const { cluster, shardIds, nodeId = 'a', encryption = 'on', note } = options;
   const directory = options.directory ?? join(temporaryDirectory(), 'keys');
   const keks = options.keks ?? KekSet.of(await newKek());
   mkdirSync(directory, { recursive: true });
   const teardown = new Teardown();
   const stop = (): Promise<void> => teardown.run();
   onTestFinished(stop);
-  const keys = await NodeKeys.open({ nodeId, directory, encryption, keks }, teardown);
+  const request = { nodeId, directory, encryption, keks, ...(note && { note }) };
+  const keys = await NodeKeys.open(request, teardown);
   const groups = shardIds.map((shardId) => {
     const engine = cluster.engine(nodeId, shardId);
     const group = newGroup({ shardId, engine, keys, onState: () => coordinator.consider() });

@@ -139,6 +139,9 @@ describe('a shard whose log was forged', () => {
     const node = await running(config);
     expect(haltCodes(node).slice(0, 2)).toEqual([null, null]);
     expect(haltCodes(node)[2]).toBe('RAFTSEAL_SHARD_GROUP_OPEN_FAILED');
+    const labels = 'layer="log",reason="RAFTSEAL_ENVELOPE_INTEGRITY"';
+    expect(await metric(node, `raftseal_open_failures_total{${labels}} 1`)).toBe(true);
+    expect(await metric(node, 'raftseal_alarms{name="shard-halted"} 1')).toBe(true);
     await node.stop();
   });
 });

@@ -115,8 +115,33 @@ describe('the metrics of a node', () => {
       expect(active).toBe(true);
       expect(samples.get(`raftseal_active_dek_id{purpose="${purpose}"}`)).toBe(dekId);
     }
+    const { audit } = node.admin.status();
+    expect(samples.get('raftseal_audit_records{}')).toBe(audit.records);
+    expect(samples.get('raftseal_audit_written{}')).toBe(1);
+    expect(samples.get('raftseal_deks{state="active"}')).toBe(3);
+    expect(samples.get('raftseal_sealed_only{}')).toBe(0);
+    expect(samples.get('raftseal_backups{}')).toBe(0);
+    expect([...samples.keys()].filter((name) => name.startsWith('raftseal_alarms'))).toEqual([]);
     expect(samples.get('raftseal_clients{}')).toBe(1);
     expect(samples.has('process_resident_memory_bytes{}')).toBe(true);
+  });
+
+  it('count what a KEK was asked, how long it took and why it failed', async () => {
+    const config = newConfig();
+    const node = await running(config);
+    const [kek] = config.kekUris;
+    const foreign = newConfig().kekUris;
+    const use = ['POST', '/v1/keks/use', { kekUris: foreign }] as const;
+    expect((await adminCall(node, config, use)).status).toBe(409);
+    const samples = parsed((await node.admin.metrics()).text);
+    const labels = (uri: string | undefined, operation: string): string =>
+      `kek="${uri}",operation="${operation}"`;
+    expect(samples.get(`raftseal_kek_in_reach{kek="${kek}"}`)).toBe(1);
+    expect(samples.get(`raftseal_kek_seconds_count{${labels(kek, 'open')}}`)).toBe(1);
+    expect(samples.get(`raftseal_kek_seconds_count{${labels(kek, 'wrap')}}`)).toBe(3);
+    const failed = `${labels(foreign[0], 'unwrap')},reason="RAFTSEAL_KEK_MISMATCH"`;
+    expect(samples.get(`raftseal_kek_errors_total{${failed}}`)).toBeGreaterThan(0);
+    expect([...samples.keys()].filter((name) => name.startsWith('raftseal_open_fail'))).toEqual([]);
   });
 
   it('of two nodes of one process are apart', async () => {

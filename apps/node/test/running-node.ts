@@ -15,9 +15,11 @@ import { temporaryDirectory } from './temporary-directory.ts';
 
 export const SHARD_COUNT = 3;
 
-/** A configuration with a data directory and a KEK of its own. */
-export function newConfig(changes: Partial<NodeConfig> = {}): NodeConfig {
-  const root = temporaryDirectory();
+/** A configuration with a data directory and a KEK of its own, in a folder of the running test's. */
+export function newConfig(
+  changes: Partial<NodeConfig> = {},
+  root: string = temporaryDirectory(),
+): NodeConfig {
   const kekPath = join(root, 'kek');
   writeFileSync(kekPath, randomBytes(32), { mode: 0o600 });
   return {

@@ -12,6 +12,7 @@
  * - {@link MemoryWriterRegistry}: a registry for those who need no durable one.
  * @packageDocumentation
  */
+export type { AppliedEntry, NoteEntry } from './applied-entry.ts';
 export { type UnwrapDek, unwrapWith } from './dek-unwrap.ts';
 export type {
   Effect,

@@ -22,6 +22,7 @@ import {
 } from '@raftseal/interface';
 import { deriveMacKey, type SidecarMac } from '@raftseal/sidecar';
 import { adoption } from './adoption.ts';
+import type { NoteEntry } from './applied-entry.ts';
 import type { UnwrapDek } from './dek-unwrap.ts';
 import { type Effect, type Install, installsOf, type Outcome } from './effect.ts';
 import { decodeEntry, type KeyLifecycleEntry } from './entry.ts';
@@ -66,6 +67,8 @@ export interface KeyLifecycleParts {
   readonly startTimer?: StartTimer;
   /** 16 bytes that no other claim has. Default: random ones. */
   readonly drawClaimId?: () => Uint8Array;
+  /** Default: nobody keeps a record of entries. */
+  readonly note?: NoteEntry;
 }
 
 export interface PlacedEntry {
@@ -351,7 +354,10 @@ export class KeyLifecycle {
     const { state, effects, outcome } = transition(this.#state, context, entry);
     const isNew = this.#controlHeadIndex !== undefined && place.index > this.#controlHeadIndex;
     const onDurable: Step['onDurable'] = (before) => this.#claims.follow(entry, { before, isNew });
-    for (const effect of effects) await this.#perform(effect, { state, onDurable });
+    for (const effect of effects) {
+      if (effect.kind === 'sidecar') await this.#parts.note?.({ ...place, entry, outcome });
+      await this.#perform(effect, { state, onDurable });
+    }
     return outcome;
   }
 

@@ -1,5 +1,6 @@
 /** The admin API as a node answers it: reports of what it is made of, and operations on it. */
 import { type KeyPurpose, RaftsealError } from '@raftseal/interface';
+import type { AuditedCall, CallEnd } from '../audit/audit-trail.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { NodeFoundations } from '../foundations.ts';
 import { checkOpensAll } from '../kek-set.ts';
@@ -28,13 +29,14 @@ export interface NodeAdminParts {
 
 export class NodeAdmin implements AdminOperations {
   readonly #parts: NodeAdminParts;
-  readonly #metrics: NodeMetrics = new NodeMetrics(() => this.status());
+  readonly #metrics: NodeMetrics;
   readonly #sealedOnly: SealedOnlyOperations;
   readonly #startedAtMs = Date.now();
 
   constructor(parts: NodeAdminParts) {
     this.#parts = parts;
     this.#sealedOnly = new SealedOnlyOperations(parts);
+    this.#metrics = new NodeMetrics(() => this.status(), parts.foundations.counters);
   }
 
   get healthy(): boolean {
@@ -43,10 +45,11 @@ export class NodeAdmin implements AdminOperations {
 
   status(): NodeStatus {
     const { foundations, cluster, isReady, clientCount } = this.#parts;
-    const { keys, shards } = foundations;
+    const { keys, shards, audit } = foundations;
     return nodeStatus({
       keys,
       shards,
+      audit: audit.status(),
       ready: isReady(),
       cluster: cluster?.status() ?? null,
       uptimeMs: Date.now() - this.#startedAtMs,
@@ -137,6 +140,10 @@ export class NodeAdmin implements AdminOperations {
   #retirement(): Retirement {
     const { foundations, operations, cluster } = this.#parts;
     return new Retirement({ ...foundations, operations, others: cluster?.others });
+  }
+
+  noteCall(call: AuditedCall): Promise<CallEnd> {
+    return this.#parts.foundations.audit.call(call);
   }
 
   #cluster(): Cluster {

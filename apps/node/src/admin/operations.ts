@@ -1,5 +1,6 @@
 /** What the admin API offers, as the node implements it and as its replies look in JSON. */
 import type { KeyPurpose } from '@raftseal/interface';
+import type { AuditedCall, AuditStatus, CallEnd } from '../audit/audit-trail.ts';
 import type { Blocker } from '../retirement/blocker.ts';
 import type { RetirementReceipt } from '../retirement/retirement.ts';
 import type { Attestation } from '../sealed-only/attestation.ts';
@@ -57,6 +58,32 @@ export interface KeyStatus {
   readonly seals: string;
 }
 
+export interface KekStatus {
+  readonly uri: string;
+  /** Why it could not be opened yet; null for one that was. */
+  readonly outOfReach: string | null;
+}
+
+export interface BackupStatus {
+  readonly backupId: string;
+  readonly createdAt: string;
+  /** Kept from being retired. */
+  readonly dekIds: readonly number[];
+}
+
+/** What somebody has to look at. */
+export interface Alarm {
+  readonly name:
+    | 'audit-not-written'
+    | 'clock-behind-keys'
+    | 'kek-out-of-reach'
+    | 'member-out-of-reach'
+    | 'nonce-epochs-low'
+    | 'seals-high'
+    | 'shard-halted';
+  readonly what: string;
+}
+
 export interface MemberStatus {
   readonly nodeId: string;
   readonly role: 'voter' | 'learner';
@@ -84,6 +111,7 @@ export interface NodeStatus {
   readonly encryption: 'off' | 'enabling' | 'sealed';
   /** As the node was started with, or was told since. */
   readonly kekUris: readonly string[];
+  readonly keks: readonly KekStatus[];
   readonly clusterId: string | null;
   /** Whether values are sealed as they are written to the store. */
   readonly storage: 'cleartext' | 'sealed';
@@ -94,8 +122,13 @@ export interface NodeStatus {
   readonly clients: number;
   readonly shards: readonly ShardStatus[];
   readonly keys: readonly KeyStatus[];
+  /** Ids of keys that nothing needs any more. */
+  readonly retiredDekIds: readonly number[];
+  readonly backups: readonly BackupStatus[];
+  readonly audit: AuditStatus;
   /** Null on a node that is alone. */
   readonly cluster: ClusterStatus | null;
+  readonly alarms: readonly Alarm[];
 }
 
 /** Equal on two nodes that have applied the same entries of a shard, whatever their disks hold. */
@@ -135,6 +168,11 @@ export interface AdminOperations {
   removeMember(nodeId: string): Promise<void>;
   /** Wishes for a node to lead a shard; `null` takes the wish back. */
   preferLeader(shardId: number, nodeId: string | null): Promise<void>;
+  /**
+   * Puts a call in the audit trail, before it is acted on, and gives how to put its end there.
+   * @throws RAFTSEAL_NODE_AUDIT_UNAVAILABLE: it must not be acted on
+   */
+  noteCall(call: AuditedCall): Promise<CallEnd>;
   /** Prometheus text format. */
   metrics(): Promise<{ readonly contentType: string; readonly text: string }>;
 }

@@ -1,6 +1,7 @@
 /**
  * The admin HTTP API. Every path needs the bearer token but /health, which tells only whether the
- * node serves. Replies are JSON; an error is `{"code": "RAFTSEAL_...", "message": "..."}`.
+ * node serves. Replies are JSON; an error is `{"code": "RAFTSEAL_...", "message": "..."}`. What may
+ * change something is in the audit trail before it is acted on.
  *
  * | call | does |
  * | --- | --- |
@@ -30,6 +31,7 @@ import type { TlsListenerConfig } from '../config.ts';
 import { type HttpListener, openHttpListener } from '../http-listener.ts';
 import { badRequest, boundedBody, errorReplyOf, jsonBody, textBody } from '../http-replies.ts';
 import { openListenerTls } from '../tls-files.ts';
+import { audited, type CallerOf, certificateOf, tokenFingerprint } from './audited.ts';
 import type { AdminCall } from './call.ts';
 import type { AdminOperations } from './operations.ts';
 import { bearsToken } from './token.ts';
@@ -50,9 +52,10 @@ export interface AdminRoutesParts {
    * node answers it. Without it this node answers them all.
    */
   readonly forward?: (call: AdminCall) => Promise<Response | undefined>;
+  readonly callerOf: CallerOf;
 }
 
-export interface AdminAppParts extends AdminRoutesParts {
+export interface AdminAppParts extends Omit<AdminRoutesParts, 'callerOf'> {
   readonly token: string;
   /** Told of failures that no caller can mend. */
   readonly onInternalError: (error: unknown) => void;
@@ -88,7 +91,9 @@ export function adminApp(parts: AdminAppParts): Hono {
     await next();
   });
   app.use(boundedBody());
-  app.route('/', adminRoutes(parts));
+  const bearer = tokenFingerprint(token);
+  const callerOf: CallerOf = (c) => [certificateOf(c), bearer].filter(Boolean).join(', ');
+  app.route('/', adminRoutes({ ...parts, callerOf }));
   app.notFound(() => {
     throw new RaftsealError('RAFTSEAL_NODE_NOT_FOUND', 'there is no such admin call');
   });
@@ -100,8 +105,12 @@ export function adminApp(parts: AdminAppParts): Hono {
 }
 
 /** The calls themselves, for an application that has found out who calls and bounds the body. */
-export function adminRoutes({ operations, forward }: AdminRoutesParts): Hono {
+export function adminRoutes({ operations, forward, callerOf }: AdminRoutesParts): Hono {
   const app = new Hono();
+  app.use(
+    '/v1/*',
+    audited((call) => operations.noteCall(call), callerOf),
+  );
   const atLeaderWithin =
     (time: Pick<AdminCall, 'timeoutMs'>): MiddlewareHandler =>
     async (c, next) => {

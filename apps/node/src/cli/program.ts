@@ -1,6 +1,7 @@
 /** The command tree of `raftseal`. */
 import { Command } from 'commander';
 import { version } from '../version.ts';
+import { auditCommand } from './audit-command.ts';
 import { encryptionCommand } from './encryption-command.ts';
 import { kekCommand } from './kek-command.ts';
 import { logCommand } from './log-command.ts';
@@ -27,6 +28,7 @@ export function program(): Command {
     .addCommand(retireDekCommand())
     .addCommand(logCommand())
     .addCommand(verifyCommand())
+    .addCommand(auditCommand())
     .addCommand(memberCommand())
     .addCommand(shardCommand())
     .addCommand(sidecarCommand())

@@ -39,8 +39,7 @@ function callsOf(parts: MemberCallsParts, nodeId: string): AskedSelf {
   const call = (asked: AdminCall): Promise<unknown> => callMember(parts, nodeId, asked);
   const timeoutMs = ATTEST_MS_MAX;
   return {
-    attest: () =>
-      call({ method: 'POST', path: '/v1/encryption/attest', body: '{}', timeoutMs }),
+    attest: () => call({ method: 'POST', path: '/v1/encryption/attest', body: '{}', timeoutMs }),
     cleartextLeft: () => call({ method: 'GET', path: '/v1/encryption/cleartext', body: '' }),
   };
 }

@@ -21,6 +21,7 @@ import type { HttpBindings } from '@hono/node-server';
 import { RESPONSE_ALREADY_SENT } from '@hono/node-server/utils/response';
 import { RaftsealError } from '@raftseal/interface';
 import { Hono, type MiddlewareHandler } from 'hono';
+import { type CallerOf, certificateOf, tokenFingerprint } from '../admin/audited.ts';
 import type { AdminOperations } from '../admin/operations.ts';
 import { adminRoutes } from '../admin/server.ts';
 import { bearsToken } from '../admin/token.ts';
@@ -101,7 +102,9 @@ export function peerApp(parts: PeerServerParts): Hono<PeerEnvironment> {
     await sendSnapshot(snapshot, c.env.outgoing, idleMs).catch(onInternalError);
     return RESPONSE_ALREADY_SENT;
   });
-  app.route('/admin', adminRoutes({ operations: admin }));
+  const bearer = access.kind === 'token' ? tokenFingerprint(access.token) : 'mTLS';
+  const callerOf: CallerOf = (c) => `peer, ${certificateOf(c) ?? bearer}`;
+  app.route('/admin', adminRoutes({ operations: admin, callerOf }));
   app.notFound(() => {
     throw new RaftsealError('RAFTSEAL_NODE_NOT_FOUND', 'there is no such peer call');
   });

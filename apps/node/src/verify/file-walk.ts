@@ -15,6 +15,7 @@ const known: readonly (readonly [RegExp, FileReport['content']])[] = [
   [/^keys\/writers\/(data|lock)\.mdb$/, 'writer registry'],
   [/^log\/[0-9a-f]+\.seg(\.new)?$/, 'log segment'],
   [/^log\/lock$/, 'no user data'],
+  [/^audit\/\d{20}\.jsonl$/, 'audit trail'],
   [/^shards\/\d+\/store\/(copy\/)?(data|lock)\.mdb$/, 'store'],
 ];
 

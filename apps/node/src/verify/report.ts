@@ -34,6 +34,7 @@ export interface FileReport {
     | 'store'
     | 'sidecar'
     | 'writer registry'
+    | 'audit trail'
     | 'no user data'
     | 'unknown';
 }

@@ -6,6 +6,7 @@ import type {
   NodeStatus,
   ShardDigest,
 } from '../../src/admin/operations.ts';
+import type { AuditedCall, CallEnd } from '../../src/audit/audit-trail.ts';
 import type { Blocker } from '../../src/retirement/blocker.ts';
 import type { RetirementReceipt } from '../../src/retirement/retirement.ts';
 import type { Attestation } from '../../src/sealed-only/attestation.ts';
@@ -20,6 +21,10 @@ export const someStatus: NodeStatus = {
   uptimeMs: 61_400,
   encryption: 'enabling',
   kekUris: ['file:/etc/raftseal/kek'],
+  keks: [
+    { uri: 'file:/etc/raftseal/kek', outOfReach: null },
+    { uri: 'aws-kms:arn:1', outOfReach: 'RAFTSEAL_KEK_UNAVAILABLE' },
+  ],
   clusterId: '00112233445566778899aabbccddeeff',
   storage: 'sealed',
   sealedOnlyIndex: null,
@@ -91,7 +96,11 @@ export const someStatus: NodeStatus = {
       seals: '0',
     },
   ],
+  retiredDekIds: [5],
+  backups: [{ backupId: 'monday', createdAt: '2026-01-03T00:00:00.000Z', dekIds: [17] }],
+  audit: { records: 12, headHash: 'ab'.repeat(32), failure: null },
   cluster: null,
+  alarms: [{ name: 'shard-halted', what: 'shard 1: RAFTSEAL_SHARD_GROUP_OPEN_FAILED' }],
 };
 
 export const someReport: VerifyReport = {
@@ -129,6 +138,9 @@ export class OperationsDouble implements AdminOperations {
   healthy = true;
   /** What every operation but `status` fails with, if set. */
   failure: unknown;
+  /** What a call fails with before it is acted on, if set. */
+  auditFailure: unknown;
+  readonly audited: (AuditedCall & { code: string })[] = [];
   nodeStatus: NodeStatus = someStatus;
   report: VerifyReport = someReport;
   blockers: readonly Blocker[] = [];
@@ -214,6 +226,16 @@ export class OperationsDouble implements AdminOperations {
 
   async preferLeader(shardId: number, nodeId: string | null): Promise<void> {
     this.#note('preferLeader', shardId, nodeId);
+  }
+
+  /** Not among the calls: the ones it is about are. */
+  async noteCall(call: AuditedCall): Promise<CallEnd> {
+    if (this.auditFailure !== undefined) throw this.auditFailure;
+    const record = { ...call, code: 'none' };
+    this.audited.push(record);
+    return async (code) => {
+      record.code = code;
+    };
   }
 
   async metrics(): Promise<{ readonly contentType: string; readonly text: string }> {

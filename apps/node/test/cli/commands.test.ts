@@ -19,11 +19,19 @@ import { octal, temporaryDirectory } from '../temporary-directory.ts';
 import { runCommand, servedNode } from './command-run.ts';
 
 describe('raftseal status', () => {
+  const now = { nowMs: Date.parse('2026-01-04T03:04:05.000Z') };
+
   it('shows node, shards and keys on one screen', () => {
-    expect(statusText(someStatus).split('\n')).toEqual([
+    expect(statusText(someStatus, now).split('\n')).toEqual([
       'node node-1, raftseal 1.2.3, up 61 s, 3 clients',
-      'encryption enabling, values sealed, KEK file:/etc/raftseal/kek',
+      'encryption enabling (1 of 2 shards), values sealed',
+      'KEK file:/etc/raftseal/kek',
+      'KEK aws-kms:arn:1: out of reach (RAFTSEAL_KEK_UNAVAILABLE)',
+      'backup monday of 2026-01-03T00:00:00.000Z, needs DEK 17',
       `certificates are signed by key ${'cd'.repeat(32)}`,
+      `audit trail: 12 records, head ${'ab'.repeat(32)}`,
+      '',
+      'ALARM shard-halted: shard 1: RAFTSEAL_SHARD_GROUP_OPEN_FAILED',
       '',
       'shard  state                                     log        cutover  applied           durable  rows sealed  rows clear',
       '0      leading                                   sealed     3        9007199254740993  12       10           0',
@@ -32,31 +40,33 @@ describe('raftseal status', () => {
       'shard 0: rows that do not open: 1',
       `  ${'0a'.repeat(32)} RAFTSEAL_ENVELOPE_INTEGRITY`,
       '',
-      'dekId       purpose  use         created                   nonce epoch  seals',
-      '4000000000  raft     active      2026-01-02T03:04:05.000Z  2            18446744073709551615',
-      '17          raft     opens only  2025-01-02T03:04:05.000Z  1            0',
+      'dekId       purpose  use         age    nonce epoch  seals                 wraps',
+      '4000000000  raft     active      2 d    2            18446744073709551615  1',
+      '17          raft     opens only  367 d  1            0                     1',
+      'retired: 5',
     ]);
   });
 
-  it('shows no keys where there are none', () => {
-    const text = statusText({ ...someStatus, kekUris: [], keys: [] });
+  it('leaves out what there is not', () => {
+    const nothing = { keks: [], keys: [], backups: [], alarms: [], certificateFingerprint: null };
+    const text = statusText({ ...someStatus, ...nothing }, now);
     expect(text).toContain('KEK none');
-    expect(text).not.toContain('dekId');
+    expect(text).not.toMatch(/dekId|backup|ALARM|retired|sealed only|signed/);
   });
 
-  it('shows whether anything but what is sealed is read', () => {
-    const sealedOnly = statusText({ ...someStatus, encryption: 'sealed', sealedOnlyIndex: '7' });
-    expect(sealedOnly).toContain('encryption sealed (sealed-only), values sealed');
-    expect(statusText({ ...someStatus, certificateFingerprint: null })).not.toContain('signed');
+  it('says from where on nothing in the clear is read, and that the trail is not written', () => {
+    const audit = { records: 0, headHash: null, failure: 'ENOSPC' };
+    const text = statusText({ ...someStatus, sealedOnlyIndex: '55', audit }, now);
+    expect(text).toContain('values sealed, sealed only from 55 on\n');
+    expect(text).toContain('audit trail: 0 records, head none, NOT WRITTEN (ENOSPC)\n');
   });
 
   it('asks the node, and prints text or JSON', async () => {
     const { run } = await servedNode();
-    expect(await run(['status'])).toEqual({
-      exitCode: 0,
-      stdout: `${statusText(someStatus)}\n`,
-      stderr: '',
-    });
+    const { exitCode, stdout, stderr } = await run(['status']);
+    expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+    const withoutAges = (text: string): string => text.replaceAll(/\d+ d +/g, '');
+    expect(withoutAges(stdout)).toBe(`${withoutAges(statusText(someStatus, now))}\n`);
     expect(JSON.parse((await run(['status', '--json'])).stdout)).toEqual(someStatus);
   });
 

@@ -21,6 +21,8 @@ describe('the command line', () => {
   it('has these commands', () => {
     expect(new Set(lines)).toEqual(
       new Set([
+        'audit show',
+        'audit verify',
         'start',
         'status',
         'encryption enable',

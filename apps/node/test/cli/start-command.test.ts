@@ -55,7 +55,14 @@ describe('raftseal start', () => {
     const data = join(root, 'data');
     const args = ['--data', data, '--kek', newKek(root), '--shards', '1'];
     expect(await startAndEnd(args, signal)).toEqual({ exitCode: 0, stdout: '', stderr: '' });
-    expect(await readdir(data)).toEqual(['admin.token', 'keys', 'log', 'raftseal.json', 'shards']);
+    expect(await readdir(data)).toEqual([
+      'admin.token',
+      'audit',
+      'keys',
+      'log',
+      'raftseal.json',
+      'shards',
+    ]);
     expect(JSON.parse(await readFile(join(data, 'raftseal.json'), 'utf8'))).toMatchObject({
       shardCount: 1,
     });

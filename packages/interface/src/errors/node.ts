@@ -48,4 +48,9 @@ export const nodeErrors = {
   RAFTSEAL_NODE_SNAPSHOT_INVALID: 'A snapshot that another node sent is not the one asked for.',
   RAFTSEAL_NODE_DEK_NEEDED: 'Something still needs the DEK that was to be retired.',
   RAFTSEAL_NODE_UNKNOWN_MEMBER: 'The cluster has no such member, or it is not in reach.',
+  RAFTSEAL_NODE_AUDIT_CORRUPT: 'The audit trail is not as it was written.',
+  RAFTSEAL_NODE_AUDIT_UNAVAILABLE: 'The audit trail cannot be written.',
+  RAFTSEAL_NODE_CLOCK: 'The clock of the machine shows a time that cannot be.',
+  RAFTSEAL_NODE_DATA_DIR_MODE: 'Others than the owner can change what the data directory holds.',
+  RAFTSEAL_NODE_LOG_BEHIND_SIDECAR: 'A log ends before what the sidecar has applied.',
 } as const;
