@@ -18,6 +18,8 @@ export interface MemberCallsParts {
 /** A member may have much to read; one that is gone is noticed by its presence. */
 const ATTEST_MS_MAX = 60 * 60_000;
 const PRESENCE_POLL_MS = 1_000;
+/** A node that is slow for a moment may lose its presence, and have it again. */
+const ABSENT_POLLS_MAX = 10;
 
 /** What this node is asked without a call. */
 export type AskedSelf = Pick<AskedMember, 'attest' | 'cleartextLeft'>;
@@ -44,7 +46,7 @@ function callsOf(parts: MemberCallsParts, nodeId: string): AskedSelf {
   };
 }
 
-/** @throws RAFTSEAL_NODE_PEER_UNAVAILABLE, as soon as the member is gone; what it refuses with */
+/** @throws RAFTSEAL_NODE_PEER_UNAVAILABLE, where the member is gone for long; what it refuses with */
 async function callMember(
   { view, access }: MemberCallsParts,
   nodeId: string,
@@ -54,8 +56,10 @@ async function callMember(
   if (address === undefined) throw outOfReach(nodeId);
   const url = peerUrl(access.peers, address);
   const gone = new AbortController();
+  let absentPolls = 0;
   const poll = setInterval(() => {
-    if (view.peerAddressOf(nodeId) === undefined) gone.abort(outOfReach(nodeId));
+    absentPolls = view.peerAddressOf(nodeId) === undefined ? absentPolls + 1 : 0;
+    if (absentPolls >= ABSENT_POLLS_MAX) gone.abort(outOfReach(nodeId));
   }, PRESENCE_POLL_MS);
   try {
     const response = await access.client.forward(url, call, gone.signal);
