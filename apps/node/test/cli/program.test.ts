@@ -11,6 +11,7 @@ function commandLines(command: Command, words: readonly string[] = []): (readonl
 }
 
 const requiredOptions: Readonly<Record<string, readonly string[]>> = {
+  'retire-dek': ['--dek', '17'],
   'rotate-dek': ['--purpose', 'raft'],
   'resync-sidecar': ['--kek', 'env:KEK'],
 };
@@ -29,6 +30,7 @@ describe('the command line', () => {
         'encryption seal-only',
         'rotate-dek',
         'rewrap-deks',
+        'retire-dek',
         'log inspect',
         'verify',
         'member list',
