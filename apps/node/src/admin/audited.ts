@@ -13,7 +13,7 @@ import { textBody } from '../http-replies.ts';
 /** Who makes a call, for the trail: never the token itself. */
 export type CallerOf = (c: Context) => string;
 
-const onlyReading: ReadonlySet<string> = new Set(['/v1/verify']);
+const onlyReading: ReadonlySet<string> = new Set(['/v1/verify', '/v1/keys/blockers']);
 const TEXT_CHARACTERS_MAX = 256;
 const LIST_ITEMS_MAX = 64;
 

@@ -13,6 +13,7 @@ function commandLines(command: Command, words: readonly string[] = []): (readonl
 const requiredOptions: Readonly<Record<string, readonly string[]>> = {
   'retire-dek': ['--dek', '17'],
   'rotate-dek': ['--purpose', 'raft'],
+  'retire-dek': ['--dek', '1'],
   'resync-sidecar': ['--kek', 'env:KEK'],
 };
 
