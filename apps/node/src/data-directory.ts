@@ -16,6 +16,7 @@
  * slot lives where.
  */
 import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { link, mkdir, open, readdir, readFile, rm, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { codeOf, RaftsealError } from '@raftseal/interface';
@@ -79,10 +80,15 @@ export function dataDirectoryPaths(path: string): {
   };
 }
 
+/** What a restore to this data directory is made in, beside it, until all of it is there. */
+export function restoringPath(path: string): string {
+  return `${path}.restoring`;
+}
+
 /**
  * Locks the directory, and makes it where it does not exist.
  * @throws RAFTSEAL_NODE_DATA_DIR, _DATA_DIR_FORMAT, _DATA_DIR_LOCKED, _DATA_DIR_MODE, _SHARD_COUNT,
- *   _LOG_PLACE
+ *   _LOG_PLACE; RAFTSEAL_BACKUP_RESTORE_UNFINISHED
  */
 export async function openDataDirectory(request: DataDirectoryRequest): Promise<DataDirectory> {
   const path = resolve(request.path);
@@ -136,6 +142,7 @@ async function identityOf(path: string, request: DataDirectoryRequest): Promise<
   const { logPlace = 'embedded' } = request;
   const found = await readIdentity(path);
   if (found === undefined) {
+    if (existsSync(restoringPath(path))) throw restoreUnfinished(path);
     await inDirectory(path, () => checkHoldsNoData(path));
     return writeIdentity(path, request.shardCount ?? SHARD_COUNT_DEFAULT, logPlace);
   }
@@ -148,6 +155,16 @@ async function identityOf(path: string, request: DataDirectoryRequest): Promise<
     );
   }
   return found;
+}
+
+/** What is under way beside it may be about to take its place: an empty node must not. */
+function restoreUnfinished(path: string): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_BACKUP_RESTORE_UNFINISHED',
+    `${path} holds no data, and ${restoringPath(path)} is a restore to it that has not finished: ` +
+      'run `raftseal backup restore` again, which goes on with it, or remove that directory to ' +
+      'begin with an empty node',
+  );
 }
 
 function otherLogPlace(path: string, found: LogPlace): RaftsealError {
@@ -306,7 +323,7 @@ export async function writeFlushed(path: string, text: string): Promise<void> {
 }
 
 /** With those above it that are missing; their names are durable when it resolves. */
-async function makeDirectory(path: string): Promise<void> {
+export async function makeDirectory(path: string): Promise<void> {
   const first = await mkdir(path, { recursive: true, mode: 0o700 });
   if (first === undefined) return;
   for (let made = path; made !== dirname(first); made = dirname(made)) {

@@ -23,6 +23,7 @@ import {
   type WrapBinding,
   type WriterRegistry,
 } from '@raftseal/interface';
+import { neededKeys } from './backup/needed-keys.ts';
 import type { KekSet } from './kek-set.ts';
 
 /** What the operations need of the control shard. */
@@ -129,6 +130,31 @@ export class KeyOperations {
       if (this.#parts.keyLifecycle.state.sealedOnlyIndex !== undefined) return;
       await check();
       await this.#propose({ kind: 'enable-sealed-only' });
+    });
+  }
+
+  /**
+   * Keeps every key that stored values are sealed or named under from being retired, until the
+   * backup is forgotten; resolves to their ids. Idempotent.
+   */
+  registerBackup(backupId: string): Promise<readonly number[]> {
+    return this.#oneAtATime(async () => {
+      const { keyLifecycle, clock } = this.#parts;
+      const { backups } = keyLifecycle.state;
+      const known = backups.get(backupId);
+      if (known) return known.dekIds;
+      const dekIds = neededKeys(keyLifecycle.state).map(({ dekId }) => dekId);
+      if (dekIds.length === 0) throw nothingToBackUp();
+      await this.#propose({ kind: 'register-backup', backupId, createdAtMs: clock(), dekIds });
+      return dekIds;
+    });
+  }
+
+  /** @throws RAFTSEAL_BACKUP_UNKNOWN */
+  forgetBackup(backupId: string): Promise<void> {
+    return this.#oneAtATime(async () => {
+      if (!this.#parts.keyLifecycle.state.backups.has(backupId)) throw unknownBackup(backupId);
+      await this.#propose({ kind: 'forget-backup', backupId });
     });
   }
 
@@ -290,6 +316,20 @@ function nothingToRewrap(): RaftsealError {
   return new RaftsealError(
     'RAFTSEAL_NODE_NOT_BOOTSTRAPPED',
     'there are no keys to wrap yet: run `raftseal encryption enable` first',
+  );
+}
+
+function nothingToBackUp(): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_NODE_NOT_BOOTSTRAPPED',
+    'there are no keys, and no sealed values to back up: run `raftseal encryption enable` first',
+  );
+}
+
+function unknownBackup(backupId: string): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_BACKUP_UNKNOWN',
+    `no backup ${backupId} is registered: \`raftseal backup list\` names those that are`,
   );
 }
 

@@ -40,6 +40,8 @@ export interface NodeParts {
   readonly log?: Logger;
   /** Aborted: the node stops. */
   readonly signal?: AbortSignal;
+  /** Data is brought in: clients and admin calls are not served, and nothing expires. */
+  readonly isRestoring?: boolean;
 }
 
 const LEADERSHIP_POLL_MS = 2;
@@ -58,7 +60,8 @@ export async function startNode(config: NodeConfig, parts: NodeParts = {}): Prom
   const teardown = new Teardown();
   const { signal } = parts;
   try {
-    const node = await openNode(config, { log, teardown });
+    const { isRestoring = false } = parts;
+    const node = await openNode(config, { log, teardown, isRestoring });
     signal?.addEventListener('abort', () => void node.stop(), { once: true });
     if (signal?.aborted) void node.stop();
     await node.start().catch((error: unknown) => {
@@ -75,7 +78,7 @@ export async function startNode(config: NodeConfig, parts: NodeParts = {}): Prom
 
 async function openNode(
   config: NodeConfig,
-  parts: { readonly log: Logger; readonly teardown: Teardown },
+  parts: OwnParts & { readonly log: Logger },
 ): Promise<Node> {
   if (!config.cluster) {
     return new Node(config, await openFoundations(config, embeddedSource(config), parts), parts);
@@ -88,12 +91,18 @@ async function openNode(
   return node.made;
 }
 
+interface OwnParts {
+  readonly teardown: Teardown;
+  readonly isRestoring: boolean;
+}
+
 export class Node {
   /** What the admin API offers. */
   readonly admin: AdminOperations;
   readonly #config: NodeConfig;
   readonly #foundations: NodeFoundations;
   readonly #teardown: Teardown;
+  readonly #isRestoring: boolean;
   readonly #cluster: Cluster | undefined;
   readonly #coordinator: CutoverCoordinator;
   readonly #operations: KeyOperations;
@@ -107,9 +116,10 @@ export class Node {
   constructor(
     config: NodeConfig,
     foundations: NodeFoundations,
-    parts: { readonly teardown: Teardown; readonly cluster?: Cluster },
+    parts: OwnParts & { readonly cluster?: Cluster },
   ) {
     const { cluster, teardown } = parts;
+    this.#isRestoring = parts.isRestoring;
     this.#config = config;
     this.#foundations = foundations;
     this.#teardown = teardown;
@@ -169,6 +179,11 @@ export class Node {
     return this.#adminPort;
   }
 
+  /** For who brings data in. */
+  get shards(): readonly NodeShard[] {
+    return this.#foundations.shards;
+  }
+
   /** Every shard is served here, or known to be served by another node. */
   get #isHealthy(): boolean {
     const isServed = (shard: NodeShard): boolean => {
@@ -206,7 +221,7 @@ export class Node {
     await this.#prepareSealing();
     this.#checkNotStopping();
     for (const shard of shards) {
-      shard.startExpiry();
+      if (!this.#isRestoring) shard.startExpiry();
       if (!cluster) shard.startTruncation();
     }
     if (!cluster) await this.#listen();
@@ -342,6 +357,7 @@ export class Node {
   }
 
   async #listen(): Promise<void> {
+    if (this.#isRestoring) return;
     const { directory, shards, log } = this.#foundations;
     const config = this.#config;
     const cluster = this.#cluster;
@@ -370,6 +386,7 @@ export class Node {
   }
 
   #reportReady(): void {
+    if (this.#isRestoring) return;
     const { log, shards } = this.#foundations;
     const { encryption } = this.admin.status();
     const ports = { redis: this.redisPort, admin: this.adminPort };

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { type Precheck, precheck } from '@raftseal/applier';
 import { type KekProvider, type KeyState, RaftsealError } from '@raftseal/interface';
 import { inspectSidecar, SIDECAR_FILE_NAME, type SidecarInspection } from '@raftseal/sidecar';
 import { describe, expect, it } from 'vitest';
@@ -500,5 +501,32 @@ describe('a process that starts again', () => {
       'C',
       'C',
     ]);
+  });
+});
+
+describe('registering a backup', () => {
+  it('keeps the keys of stored values from being retired until it is forgotten', async () => {
+    const node = await leadingKeyNode(newWorld());
+    const { operations, keys } = node;
+    const early = await operations.registerBackup('early').catch((error: unknown) => error);
+    expect(early).toMatchObject({ code: 'RAFTSEAL_NODE_NOT_BOOTSTRAPPED' });
+    await operations.enableEncryption();
+    const [storage = 0] = dekIdsOf(keys.state, 'storage');
+    const dekIds = await operations.registerBackup('backup-1');
+    expect(dekIds).toEqual([storage, ...dekIdsOf(keys.state, 'index')].toSorted((a, b) => a - b));
+    expect(await operations.registerBackup('backup-1')).toEqual(dekIds);
+    await operations.rotate('storage');
+    const { lifecycle, registry, keks } = keys;
+    const retire = (): Promise<Precheck> =>
+      precheck(
+        { state: lifecycle.state, registry, unwrapDek: keks.unwrap },
+        { shardId: 0, entry: { kind: 'retire-dek', dekId: storage } },
+      );
+    await expect(retire()).rejects.toMatchObject({ code: 'RAFTSEAL_APPLIER_DEK_IN_BACKUP' });
+    await operations.forgetBackup('backup-1');
+    await expect(retire()).resolves.toMatchObject({ outcome: { kind: 'applied' } });
+    await expect(operations.forgetBackup('backup-1')).rejects.toMatchObject({
+      code: 'RAFTSEAL_BACKUP_UNKNOWN',
+    });
   });
 });

@@ -4,6 +4,7 @@
  * one file per area, and docs/errors.md lists the same codes.
  */
 import { applierErrors } from './errors/applier.ts';
+import { backupErrors } from './errors/backup.ts';
 import { engineErrors } from './errors/engine.ts';
 import { envelopeErrors } from './errors/envelope.ts';
 import { kekErrors } from './errors/kek.ts';
@@ -15,6 +16,7 @@ import { sidecarErrors } from './errors/sidecar.ts';
 
 /** Code to a one-line description of the condition. */
 export const errorCodes: typeof applierErrors &
+  typeof backupErrors &
   typeof engineErrors &
   typeof envelopeErrors &
   typeof kekErrors &
@@ -24,6 +26,7 @@ export const errorCodes: typeof applierErrors &
   typeof shardGroupErrors &
   typeof sidecarErrors = {
   ...applierErrors,
+  ...backupErrors,
   ...engineErrors,
   ...envelopeErrors,
   ...kekErrors,

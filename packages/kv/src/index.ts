@@ -9,6 +9,7 @@ export {
   type WatchedKey,
 } from './command-codec.ts';
 export { arityMatches, type CommandSpec, commandKeys, commandTable } from './command-table.ts';
+export { ContentDigest } from './content-digest.ts';
 export { matchesGlob } from './glob.ts';
 export type {
   KvCensus,
@@ -23,5 +24,11 @@ export type {
   ScanPage,
   SnapshotExpectation,
 } from './options.ts';
+export type { KeyRecord } from './row-codec.ts';
 export { SLOT_COUNT, slotOf } from './slot.ts';
+export {
+  type OpenedSnapshotRow,
+  openSnapshotRows,
+  type SnapshotOpeningParts,
+} from './snapshot-opening.ts';
 export { KvStateMachine } from './state-machine.ts';

@@ -135,8 +135,9 @@ export class LmdbConnection implements RowSource {
     this.#database.resetReadTxn();
     const transaction = this.#database.useReadTransaction();
     this.#database.resetReadTxn();
+    const storedBytes = this.#tables.reduce((sum, table) => sum + pageBytes(table), 0);
     const view = new LmdbView(
-      { tables: this.#tables, counts: [...this.#counts], transaction },
+      { tables: this.#tables, counts: [...this.#counts], storedBytes, transaction },
       (released) => {
         this.#views.delete(released);
         if (this.#retired && this.#views.size === 0) void this.close();
@@ -258,4 +259,10 @@ export class LmdbConnection implements RowSource {
 function entryCount(table: Database<Buffer, Buffer>): number {
   const stats: { entryCount?: number } = table.getStats();
   return stats.entryCount ?? 0;
+}
+
+function pageBytes(table: Database<Buffer, Buffer>): number {
+  const stats: Readonly<Record<string, number | undefined>> = table.getStats();
+  const { treeBranchPageCount = 0, treeLeafPageCount = 0, overflowPages = 0 } = stats;
+  return (treeBranchPageCount + treeLeafPageCount + overflowPages) * (stats.pageSize ?? 0);
 }

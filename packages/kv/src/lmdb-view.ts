@@ -10,6 +10,8 @@ export interface ViewParts {
   readonly tables: readonly Database<Buffer, Buffer>[];
   /** Rows of each table, as of the transaction. */
   readonly counts: readonly number[];
+  /** Pages of all tables, in bytes. */
+  readonly storedBytes: number;
   readonly transaction: Transaction;
 }
 
@@ -23,6 +25,11 @@ export class LmdbView implements RowSource {
   constructor(parts: ViewParts, onReleased: (view: LmdbView) => void) {
     this.#parts = parts;
     this.#onReleased = onReleased;
+  }
+
+  /** What the tables take in the file. */
+  get storedBytes(): number {
+    return this.#parts.storedBytes;
   }
 
   count(table: number): number {

@@ -99,6 +99,10 @@ export interface KvSnapshot {
   /** Of the last data entry at or below `index`; 0 where there was none. */
   readonly timestampMs: number;
   readonly rowCount: number;
+  /** Whether every row in it is sealed, and the snapshot authentic as a whole. */
+  readonly isSealed: boolean;
+  /** What its rows take on disk: more than they take in the snapshot, as a rule. */
+  readonly storedBytes: number;
 
   /**
    * The bytes of the snapshot, in chunks that are the consumer's to keep; once. Nothing is read

@@ -80,15 +80,20 @@ export class StoreSnapshot implements KvSnapshot {
   readonly index: bigint;
   readonly timestampMs: number;
   readonly rowCount: number;
+  readonly isSealed: boolean;
+  readonly storedBytes: number;
   readonly #parts: SnapshotParts;
   #started = false;
   #released = false;
 
   constructor(parts: SnapshotParts) {
+    const { view } = parts;
     this.#parts = parts;
     this.index = parts.index;
     this.timestampMs = parts.timestampMs;
-    this.rowCount = parts.view.count(CLEAR_ROWS_TABLE) + parts.view.count(SEALED_ROWS_TABLE);
+    this.rowCount = view.count(CLEAR_ROWS_TABLE) + view.count(SEALED_ROWS_TABLE);
+    this.isSealed = findMetaRow(view)?.name === 'sealed' && view.count(CLEAR_ROWS_TABLE) === 0;
+    this.storedBytes = view.storedBytes;
   }
 
   async *chunks(): AsyncGenerator<Buffer, void> {

@@ -2,16 +2,15 @@
  * A digest of the logical state of a shard: the same on every replica at the same index, though
  * what stands on their disks differs in nonces, DEKs and the order of rows.
  *
- * Each row's SHA-256 is over `expireAtMs u64 | content` (the content in the clear, as in its row).
- * The digests are added up, as eight u32 each modulo 2^32, so their order does not matter; the
- * result is the SHA-256 of `rows u64 | sum(32)`. It tells replicas that have diverged; it does not
- * withstand somebody who chooses rows so that their sum stays.
+ * It is the {@link RowSum} of `expireAtMs u64 | content` of each row (the content in the clear, as
+ * in its row).
  */
-import { hash } from 'node:crypto';
 import type { RowSeal } from '@raftseal/interface';
+import { ContentDigest } from './content-digest.ts';
 import { cleartextFormat } from './lmdb-store.ts';
 import { Pace } from './pace.ts';
 import type { RowSource } from './row-source.ts';
+import { RowSum } from './row-sum.ts';
 import { RowTable } from './row-table.ts';
 import { sealedFormat } from './sealed-store.ts';
 import {
@@ -21,37 +20,30 @@ import {
   SEALED_ROWS_TABLE,
 } from './tables.ts';
 
-const LANES = 8;
-
-class DigestSum {
-  readonly #lanes = new Uint32Array(LANES);
-  #rows = 0n;
-
-  add(content: Buffer): void {
-    const digest = hash('sha256', content, 'buffer');
-    for (let lane = 0; lane < LANES; lane++) {
-      this.#lanes[lane] = (this.#lanes[lane] ?? 0) + digest.readUInt32BE(4 * lane);
-    }
-    this.#rows++;
-  }
-
-  result(): string {
-    const bytes = Buffer.alloc(8 + 4 * LANES);
-    bytes.writeBigUInt64BE(this.#rows, 0);
-    this.#lanes.forEach((sum, lane) => {
-      bytes.writeUInt32BE(sum, 8 + 4 * lane);
-    });
-    return hash('sha256', bytes, 'hex');
-  }
+export interface DigestedState {
+  readonly source: RowSource;
+  readonly shardId: number;
+  readonly seal: RowSeal | 'cleartext';
 }
 
 /** @throws RAFTSEAL_KV_ROW_CORRUPT */
-export async function digestOf(
-  source: RowSource,
-  shardId: number,
-  seal: RowSeal | 'cleartext',
-): Promise<string> {
-  const sum = new DigestSum();
+export async function digestOf(state: DigestedState): Promise<string> {
+  const sum = new RowSum();
+  await forEachRow(state, (row) => sum.add(row));
+  return sum.result();
+}
+
+/** Of the rows that are there after `nowMs`. @throws RAFTSEAL_KV_ROW_CORRUPT */
+export async function contentDigestOf(state: DigestedState, nowMs: number): Promise<ContentDigest> {
+  const digest = new ContentDigest(nowMs);
+  await forEachRow(state, (row) => digest.add(row));
+  return digest;
+}
+
+async function forEachRow(
+  { source, shardId, seal }: DigestedState,
+  add: (row: Buffer) => void,
+): Promise<void> {
   const pace = new Pace();
   const clear = { rows: CLEAR_ROWS_TABLE, expiry: CLEAR_EXPIRY_TABLE, format: cleartextFormat };
   const tables = [new RowTable({ ...clear, source })];
@@ -62,10 +54,9 @@ export async function digestOf(
     );
   }
   for (const table of tables) {
-    for (const content of table.contents()) {
-      sum.add(content);
+    for (const row of table.contents()) {
+      add(row);
       if (pace.due) await pace.rest();
     }
   }
-  return sum.result();
 }

@@ -29,6 +29,7 @@ import {
 } from './command-codec.ts';
 import { arityMatches, commandTable } from './command-table.ts';
 import { commandsByOpcode } from './commands/handlers.ts';
+import type { ContentDigest } from './content-digest.ts';
 import { Installer } from './installer.ts';
 import { GENERATION_LIMIT, KeyWalk } from './key-walk.ts';
 import { Keyspace } from './keyspace.ts';
@@ -341,6 +342,12 @@ export class KvStateMachine implements StateMachine<Reply> {
   async digest(): Promise<KvDigest> {
     this.#checkUsable();
     return this.#views.digest();
+  }
+
+  /** As `digest`, to be compared with another cluster: without what has expired by `nowMs`. */
+  async contentDigest(nowMs: number): Promise<ContentDigest> {
+    this.#checkUsable();
+    return this.#views.contentDigest(nowMs);
   }
 
   /**

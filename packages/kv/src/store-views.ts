@@ -4,13 +4,14 @@
  */
 import { RaftsealError, type RowSeal } from '@raftseal/interface';
 import type { Checkpointer } from './checkpointer.ts';
+import type { ContentDigest } from './content-digest.ts';
 import type { Installer } from './installer.ts';
 import type { LmdbEnvironment } from './lmdb-environment.ts';
 import type { LmdbView } from './lmdb-view.ts';
 import type { KvCensus, KvDigest, KvSnapshot, OpenSnapshot } from './options.ts';
 import { rowCensusOf } from './row-census.ts';
 import { StoreSnapshot } from './snapshot.ts';
-import { digestOf } from './state-digest.ts';
+import { contentDigestOf, digestOf } from './state-digest.ts';
 
 export interface StoreViewsParts {
   readonly shardId: number;
@@ -48,8 +49,16 @@ export class StoreViews {
     await checkpointer.flush();
     return this.#read(async (view, { index, seal }) => ({
       index,
-      digest: await digestOf(view, shardId, seal),
+      digest: await digestOf({ source: view, shardId, seal }),
     }));
+  }
+
+  /** As `KvStateMachine.contentDigest`. */
+  async contentDigest(nowMs: number): Promise<ContentDigest> {
+    const { shardId, checkpointer } = this.#parts;
+    this.#checkReleased();
+    await checkpointer.flush();
+    return this.#read((view, { seal }) => contentDigestOf({ source: view, shardId, seal }, nowMs));
   }
 
   /** As `KvStateMachine.census`. */

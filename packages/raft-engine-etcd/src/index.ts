@@ -10,3 +10,4 @@ export { type EtcdLog, type EtcdLogStatus, type EtcdSession, openEtcdLog } from 
 export type { EtcdEvent, EtcdEventKind } from './events.ts';
 export { inspectEtcdLog } from './inspection.ts';
 export { type EtcdAccess, type EtcdLogOptions, PAYLOAD_BYTES_MAX } from './options.ts';
+export { clearEtcdPrefix, isEtcdPrefixEmpty } from './prefix.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Document } from '../src/index.ts';
+import { clearEtcdPrefix, type Document, isEtcdPrefixEmpty } from '../src/index.ts';
 import { useEtcd } from './cluster.ts';
 import { lost } from './proxy.ts';
 import { code, until } from './samples.ts';
@@ -209,4 +209,18 @@ it('members are who the application has written down, and who is plainly a voter
     { nodeId: 'b', role: 'learner' },
     { nodeId: 'c', role: 'learner' },
   ]);
+});
+
+it('a prefix is empty before anything is under it, and after all of it was removed', async () => {
+  const { prefix, etcd } = cluster;
+  const access = { endpoints: etcd.endpoints };
+  expect(await isEtcdPrefixEmpty(access, prefix)).toBe(true);
+  await etcd.etcdctl('put', `${prefix}0`, 'the next prefix');
+  const log = await cluster.open();
+  await log.documents.write([put('d', '1')]);
+  await log.close();
+  expect(await isEtcdPrefixEmpty(access, prefix)).toBe(false);
+  await clearEtcdPrefix(access, prefix);
+  expect(await isEtcdPrefixEmpty(access, prefix)).toBe(true);
+  expect(await etcd.etcdctl('get', `${prefix}0`)).toContain('the next prefix');
 });

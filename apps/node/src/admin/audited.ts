@@ -23,6 +23,7 @@ const shown: ReadonlySet<string> = new Set([
   'dekId',
   'kekUris',
   'nodeId',
+  'path',
   'purpose',
   'shard',
   'waves',

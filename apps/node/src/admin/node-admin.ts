@@ -1,6 +1,8 @@
 /** The admin API as a node answers it: reports of what it is made of, and operations on it. */
 import { type KeyPurpose, RaftsealError } from '@raftseal/interface';
 import type { AuditedCall, CallEnd } from '../audit/audit-trail.ts';
+import { Backups } from '../backup/backups.ts';
+import type { BackupRegistrations } from '../backup/key-registration.ts';
 import type { Cluster } from '../cluster/cluster.ts';
 import type { NodeFoundations } from '../foundations.ts';
 import { checkOpensAll } from '../kek-set.ts';
@@ -15,7 +17,15 @@ import { SealedOnlyOperations } from '../sealed-only/operations.ts';
 import { type LogEntrySummary, summarizeLog } from '../verify/log-walk.ts';
 import type { VerifyReport } from '../verify/report.ts';
 import { verifyNode } from '../verify/verify.ts';
-import type { AdminOperations, LogRequest, NodeStatus, ShardDigest } from './operations.ts';
+import type { AdminCall } from './call.ts';
+import type {
+  AdminOperations,
+  BackupSummary,
+  LogRequest,
+  NodeStatus,
+  RegisteredBackupStatus,
+  ShardDigest,
+} from './operations.ts';
 
 export interface NodeAdminParts {
   readonly foundations: NodeFoundations;
@@ -32,11 +42,17 @@ export class NodeAdmin implements AdminOperations {
   readonly #metrics: NodeMetrics;
   readonly #sealedOnly: SealedOnlyOperations;
   readonly #startedAtMs = Date.now();
+  readonly #backups: Backups;
 
   constructor(parts: NodeAdminParts) {
     this.#parts = parts;
     this.#sealedOnly = new SealedOnlyOperations(parts);
     this.#metrics = new NodeMetrics(() => this.status(), parts.foundations.counters);
+    const { foundations, operations, cluster } = parts;
+    this.#backups = new Backups({
+      foundations,
+      registrations: cluster ? registrationsThrough(cluster, operations) : here(operations),
+    });
   }
 
   get healthy(): boolean {
@@ -125,6 +141,22 @@ export class NodeAdmin implements AdminOperations {
     return digests;
   }
 
+  createBackup(path: string): Promise<BackupSummary> {
+    return this.#backups.create(path);
+  }
+
+  backups(): readonly RegisteredBackupStatus[] {
+    return this.#backups.list();
+  }
+
+  registerBackup(backupId: string): Promise<readonly number[]> {
+    return this.#parts.operations.registerBackup(backupId);
+  }
+
+  async forgetBackup(backupId: string): Promise<void> {
+    await this.#parts.operations.forgetBackup(backupId);
+  }
+
   async promoteMember(nodeId: string): Promise<void> {
     await this.#cluster().promoteMember(nodeId);
   }
@@ -154,4 +186,36 @@ export class NodeAdmin implements AdminOperations {
       'this node is alone and has no members to change: start it with --etcd to be of a cluster',
     );
   }
+}
+
+/** On a node that is alone. */
+function here(operations: KeyOperations): BackupRegistrations {
+  return {
+    register: (backupId) => operations.registerBackup(backupId),
+    forget: (backupId) => operations.forgetBackup(backupId),
+  };
+}
+
+/** At whoever leads the control shard, as often as it takes. */
+function registrationsThrough(cluster: Cluster, operations: KeyOperations): BackupRegistrations {
+  const local = here(operations);
+  const call = (path: string, backupId: string): AdminCall => ({
+    method: 'POST',
+    path: `/v1/backups/${path}`,
+    body: JSON.stringify({ backupId }),
+  });
+  return {
+    register: async (backupId) => {
+      const { dekIds } = await cluster.askControl(call('register', backupId), async () => ({
+        dekIds: await local.register(backupId),
+      }));
+      return dekIds;
+    },
+    forget: async (backupId) => {
+      await cluster.askControl(call('forget', backupId), async () => {
+        await local.forget(backupId);
+        return {};
+      });
+    },
+  };
 }

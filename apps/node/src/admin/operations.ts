@@ -131,6 +131,23 @@ export interface NodeStatus {
   readonly alarms: readonly Alarm[];
 }
 
+/** A backup whose keys are kept from being retired. */
+export interface RegisteredBackupStatus {
+  readonly backupId: string;
+  readonly createdAt: string;
+  readonly dekIds: readonly number[];
+}
+
+/** A backup that was taken. */
+export interface BackupSummary {
+  readonly backupId: string;
+  /** Absolute, on the disk of the node that took it. */
+  readonly path: string;
+  readonly bytes: number;
+  readonly rows: number;
+  readonly dekIds: readonly number[];
+}
+
 /** Equal on two nodes that have applied the same entries of a shard, whatever their disks hold. */
 export interface ShardDigest {
   readonly index: string;
@@ -163,6 +180,12 @@ export interface AdminOperations {
   certificate(): Promise<string>;
   /** By shard id. */
   digest(): Promise<Readonly<Record<number, ShardDigest>>>;
+  /** Takes a backup into a new or empty directory on the disk of this node. */
+  createBackup(path: string): Promise<BackupSummary>;
+  backups(): readonly RegisteredBackupStatus[];
+  /** Keeps the keys of stored values from being retired; resolves to their ids. Idempotent. */
+  registerBackup(backupId: string): Promise<readonly number[]>;
+  forgetBackup(backupId: string): Promise<void>;
   /** Makes a learner a voter. */
   promoteMember(nodeId: string): Promise<void>;
   removeMember(nodeId: string): Promise<void>;

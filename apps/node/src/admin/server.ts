@@ -21,10 +21,15 @@
  * | GET /v1/log?shard=&from=&limit= | entries of a log, without their content |
  * | POST /v1/verify | walks log, store and files |
  * | GET /v1/digest | index and digest of each shard, equal on replicas that are as far |
+ * | GET /v1/backups | the backups whose keys are kept |
+ * | POST /v1/backups/create | takes a backup; body `{"path": "/new/directory"}`, on the disk of this node |
+ * | POST /v1/backups/register | keeps the keys of a backup; body `{"backupId": "backup-..."}` |
+ * | POST /v1/backups/forget | does so no longer; same body |
  * | POST /v1/members/promote | makes a learner a voter; body `{"nodeId": "node-..."}` |
  * | POST /v1/members/remove | removes a member for good; same body |
  * | POST /v1/shards/prefer | who should lead a shard; body `{"shard": 3, "nodeId": "node-..."}`, or null |
  */
+import { isAbsolute } from 'node:path';
 import { type KeyPurpose, RaftsealError } from '@raftseal/interface';
 import { Hono, type MiddlewareHandler } from 'hono';
 import type { TlsListenerConfig } from '../config.ts';
@@ -42,6 +47,7 @@ const DEK_ID_MAX = 0xffff_ffff;
 const WALK_MS_MAX = 65 * 60_000;
 const KEKS_MAX = 16;
 const KEK_URI_CHARACTERS_MAX = 2048;
+const PATH_CHARACTERS_MAX = 4096;
 
 export type AdminServer = HttpListener;
 
@@ -166,6 +172,17 @@ export function adminRoutes({ operations, forward, callerOf }: AdminRoutesParts)
   app.get('/v1/log', async (c) => c.json(await operations.inspectLog(logRequestOf(c.req.query()))));
   app.post('/v1/verify', async (c) => c.json(await operations.verify()));
   app.get('/v1/digest', async (c) => c.json(await operations.digest()));
+  app.get('/v1/backups', (c) => c.json({ backups: operations.backups() }));
+  app.post('/v1/backups/create', async (c) => {
+    return c.json(await operations.createBackup(pathOf(await jsonBody(c.req))));
+  });
+  app.post('/v1/backups/register', atLeader, async (c) => {
+    return c.json({ dekIds: await operations.registerBackup(backupIdOf(await jsonBody(c.req))) });
+  });
+  app.post('/v1/backups/forget', atLeader, async (c) => {
+    await operations.forgetBackup(backupIdOf(await jsonBody(c.req)));
+    return c.json({});
+  });
   app.post('/v1/members/promote', atLeader, async (c) => {
     await operations.promoteMember(nodeIdOf(await jsonBody(c.req)));
     return c.json(operations.status());
@@ -215,6 +232,19 @@ function kekUrisOf({ kekUris }: Record<string, unknown>): readonly string[] {
   const isList = Array.isArray(kekUris) && kekUris.length > 0 && kekUris.length <= KEKS_MAX;
   if (isList && kekUris.every(isUri)) return kekUris;
   throw badRequest(`expected "kekUris" to be 1 to ${KEKS_MAX} URIs, such as ["file:/path"]`);
+}
+
+function pathOf({ path }: Record<string, unknown>): string {
+  const isPath = typeof path === 'string' && isAbsolute(path) && path.length <= PATH_CHARACTERS_MAX;
+  if (isPath && /^[^\p{C}]+$/u.test(path)) return path;
+  throw badRequest('expected "path" to be an absolute path on the disk of the node');
+}
+
+function backupIdOf({ backupId }: Record<string, unknown>): string {
+  if (typeof backupId === 'string' && /^[\w.-]{1,128}$/.test(backupId)) return backupId;
+  throw badRequest(
+    'expected "backupId" to be the id of a backup, such as backup-20260131T120000Z-89abcdef',
+  );
 }
 
 function logRequestOf(query: Record<string, string>): {

@@ -2,6 +2,7 @@
 import { Command } from 'commander';
 import { version } from '../version.ts';
 import { auditCommand } from './audit-command.ts';
+import { backupCommand } from './backup-command.ts';
 import { encryptionCommand } from './encryption-command.ts';
 import { kekCommand } from './kek-command.ts';
 import { logCommand } from './log-command.ts';
@@ -29,6 +30,7 @@ export function program(): Command {
     .addCommand(logCommand())
     .addCommand(verifyCommand())
     .addCommand(auditCommand())
+    .addCommand(backupCommand())
     .addCommand(memberCommand())
     .addCommand(shardCommand())
     .addCommand(sidecarCommand())

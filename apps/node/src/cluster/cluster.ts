@@ -14,7 +14,7 @@ import { assert, CONTROL_SHARD, codeOf, RaftsealError } from '@raftseal/interfac
 import { type EtcdLog, openEtcdLog } from '@raftseal/raft-engine-etcd';
 import type { Restored } from '@raftseal/shard-group';
 import type { Logger } from 'pino';
-import type { AdminCall } from '../admin/call.ts';
+import { type AdminCall, answerOf } from '../admin/call.ts';
 import type { AdminOperations, ClusterStatus } from '../admin/operations.ts';
 import type { Address, ClusterConfig } from '../config.ts';
 import type { DataDirectory } from '../data-directory.ts';
@@ -65,6 +65,8 @@ const COMPACTION_PERIOD_MS = 60_000;
 /** How long a member that is gone holds the logs of its shards. */
 const HOLD_MS = 10 * 60_000;
 const JOIN_REPORT_MS = 5_000;
+/** How long it is looked for who leads the control shard. */
+const ASK_MS = 60_000;
 /** Whoever leaves is not elected once more before it is gone. */
 const LEAVING_YIELD_MS = 60_000;
 
@@ -313,6 +315,14 @@ export class Cluster implements ShardPeers {
     const url = control.leaderUrl;
     if (url === undefined) control.checkLeads();
     return url === undefined ? undefined : this.#parts.access.client.forward(url, call);
+  }
+
+  /** Has the leader of the control shard answer a call that does no harm when it is done twice. */
+  async askControl<T extends object>(call: AdminCall, here: () => Promise<T>): Promise<T> {
+    const { control } = this.#node;
+    const there = async (url: string): Promise<T> =>
+      answerOf<T>(await this.#parts.access.client.forward(url, call));
+    return control.untilDone({ here, there }, { signal: this.#end.signal, patienceMs: ASK_MS });
   }
 
   /** @throws RAFTSEAL_NODE_UNKNOWN_MEMBER, RAFTSEAL_NODE_LAST_VOTER */

@@ -50,22 +50,29 @@ export class ControlChannel {
 
   /**
    * Acts on the leader, as often as it takes: what is asked must do no harm when it is done twice.
-   * @throws the signal's reason, and what no repetition can mend
+   * @throws the signal's reason, what no repetition can mend, and what came last when `patienceMs`
+   *   were over
    */
   async untilDone<T>(
     act: { readonly here: () => Promise<T>; readonly there: (url: string) => Promise<T> },
     {
       signal,
       onRetry,
-    }: { readonly signal: AbortSignal; readonly onRetry?: (code: string) => void },
+      patienceMs = Number.POSITIVE_INFINITY,
+    }: {
+      readonly signal: AbortSignal;
+      readonly onRetry?: (code: string) => void;
+      readonly patienceMs?: number;
+    },
   ): Promise<T> {
+    const untilMs = performance.now() + patienceMs;
     for (;;) {
       signal.throwIfAborted();
       try {
         return await this.#once(act);
       } catch (error) {
         const code = codeOf(error) ?? '';
-        if (!transient.has(code)) throw error;
+        if (!transient.has(code) || performance.now() >= untilMs) throw error;
         onRetry?.(code);
       }
       await new Promise((resolve) => setTimeout(resolve, RETRY_MS));

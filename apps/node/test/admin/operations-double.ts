@@ -2,8 +2,10 @@
 import type { KeyPurpose } from '@raftseal/interface';
 import type {
   AdminOperations,
+  BackupSummary,
   LogRequest,
   NodeStatus,
+  RegisteredBackupStatus,
   ShardDigest,
 } from '../../src/admin/operations.ts';
 import type { AuditedCall, CallEnd } from '../../src/audit/audit-trail.ts';
@@ -134,6 +136,12 @@ export const someReceipt: RetirementReceipt = {
   logs: [{ shardId: 0, firstIndex: '91', headIndex: '91' }],
 };
 
+export const someBackup: RegisteredBackupStatus = {
+  backupId: 'backup-20260131T120000Z-89abcdef',
+  createdAt: '2026-01-31T12:00:00.000Z',
+  dekIds: [17, 4_294_967_294],
+};
+
 export class OperationsDouble implements AdminOperations {
   healthy = true;
   /** What every operation but `status` fails with, if set. */
@@ -214,6 +222,25 @@ export class OperationsDouble implements AdminOperations {
   async digest(): Promise<Readonly<Record<number, ShardDigest>>> {
     this.#note('digest');
     return { 0: { index: '7', digest: 'ab'.repeat(32) } };
+  }
+
+  async createBackup(path: string): Promise<BackupSummary> {
+    this.#note('createBackup', path);
+    return { backupId: someBackup.backupId, path, bytes: 4096, rows: 7, dekIds: someBackup.dekIds };
+  }
+
+  backups(): readonly RegisteredBackupStatus[] {
+    this.#note('backups');
+    return [someBackup];
+  }
+
+  async registerBackup(backupId: string): Promise<readonly number[]> {
+    this.#note('registerBackup', backupId);
+    return someBackup.dekIds;
+  }
+
+  async forgetBackup(backupId: string): Promise<void> {
+    this.#note('forgetBackup', backupId);
   }
 
   async promoteMember(nodeId: string): Promise<void> {

@@ -1,8 +1,9 @@
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { SIDECAR_FILE_NAME } from '@raftseal/sidecar';
 import { describe, expect, it } from 'vitest';
 import type { NodeStatus, ShardStatus } from '../../src/admin/operations.ts';
+import { verificationText } from '../../src/cli/backup-command.ts';
 import { parseWaves } from '../../src/cli/encryption-command.ts';
 import { statusText } from '../../src/cli/status-command.ts';
 import { reportText } from '../../src/cli/verify-command.ts';
@@ -10,6 +11,7 @@ import { KekSet } from '../../src/kek-set.ts';
 import type { VerifyReport } from '../../src/verify/report.ts';
 import {
   OperationsDouble,
+  someBackup,
   someReceipt,
   someReport,
   someStatus,
@@ -372,5 +374,45 @@ describe('raftseal retire-dek', () => {
       ['retire', 17],
       ['retire', 17],
     ]);
+  });
+});
+
+describe('raftseal backup', () => {
+  it('has the node take one, at a path that is absolute, and waits as long as it takes', async () => {
+    const { operations, run } = await servedNode();
+    const { stdout, exitCode } = await run(['backup', 'create', '--out', 'backups/1']);
+    expect(exitCode).toBe(0);
+    expect(operations.calls).toEqual([['createBackup', resolve('backups/1')]]);
+    expect(stdout).toBe(`${someBackup.backupId}: 7 rows, 4096 bytes, in ${resolve('backups/1')}\n`);
+    expect((await run(['backup', 'create'])).exitCode).toBe(2);
+  });
+
+  it('lists those whose keys are kept, and forgets one', async () => {
+    const { operations, run } = await servedNode();
+    const { stdout } = await run(['backup', 'list']);
+    expect(stdout).toContain(`${someBackup.backupId}  ${someBackup.createdAt}  17 4294967294`);
+    await run(['backup', 'forget', someBackup.backupId]);
+    expect(operations.calls.at(-1)).toEqual(['forgetBackup', someBackup.backupId]);
+  });
+
+  it('says whether a backup can be restored, and why not', () => {
+    const found = {
+      backupId: 'b',
+      clusterId: 'c',
+      createdAt: 't',
+      release: '1.2.3',
+      keys: [{ dekId: 17, purpose: 'storage' as const }],
+      kekUris: ['file:/kek'],
+      shards: [{ shardId: 0, index: '7', bytes: 90, sealed: { 17: 2 } }],
+      rows: 2,
+      firstExpiryMs: null,
+      contentDigest: 'ab',
+      problems: [],
+      restorable: true,
+    };
+    expect(verificationText(found)).toContain('can be restored: 2 rows, content ab');
+    const text = verificationText({ ...found, problems: ['a flaw'], restorable: false });
+    expect(text).toContain('PROBLEM: a flaw');
+    expect(text).toContain('CANNOT BE RESTORED: 1 problems');
   });
 });

@@ -13,8 +13,10 @@ function commandLines(command: Command, words: readonly string[] = []): (readonl
 const requiredOptions: Readonly<Record<string, readonly string[]>> = {
   'retire-dek': ['--dek', '17'],
   'rotate-dek': ['--purpose', 'raft'],
-  'retire-dek': ['--dek', '1'],
   'resync-sidecar': ['--kek', 'env:KEK'],
+  'backup create': ['--out', 'backups/1'],
+  'backup verify': ['backups/1', '--kek', 'env:KEK'],
+  'backup restore': ['backups/1', '--kek', 'env:KEK'],
 };
 
 const lines = commandLines(program()).map((words) => words.join(' '));
@@ -34,6 +36,11 @@ describe('the command line', () => {
         'retire-dek',
         'log inspect',
         'verify',
+        'backup create',
+        'backup list',
+        'backup forget',
+        'backup verify',
+        'backup restore',
         'member list',
         'member promote',
         'member remove',
