@@ -132,7 +132,7 @@ function directory(
   };
 }
 
-interface Identity {
+export interface Identity {
   readonly nodeId: string;
   readonly shardCount: number;
   readonly logPlace: LogPlace;

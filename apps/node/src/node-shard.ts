@@ -223,6 +223,11 @@ export class NodeShard {
     return this.group.queuedBytes > QUEUE_BYTES_MAX / 2 || this.kv.pressure >= 1;
   }
 
+  /** The last index of the log, whether it is applied here or not. */
+  async headIndex(): Promise<bigint> {
+    return (await this.#engine.bounds()).headIndex;
+  }
+
   get isServing(): boolean {
     return this.group.isReadable;
   }

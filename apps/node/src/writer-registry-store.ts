@@ -62,6 +62,23 @@ export function openWriterRegistry(directory: string): WriterRegistryStore {
   };
 }
 
+/**
+ * The rows of a registry that no process has open; nothing is changed.
+ * @throws RAFTSEAL_NODE_REGISTRY_CORRUPT (fatal) for a row that is damaged
+ */
+export async function readWriterRows(directory: string): Promise<readonly WriterRow[]> {
+  const database = open<Buffer, Buffer>({
+    path: directory,
+    keyEncoding: 'binary',
+    encoding: 'binary',
+    overlappingSync: false,
+    readOnly: true,
+  });
+  const rows = readRows(database);
+  await database.close();
+  return [...rows.values()];
+}
+
 function flushDirectory(path: string): void {
   // Windows has no such operation.
   if (process.platform === 'win32') return;

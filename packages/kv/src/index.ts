@@ -10,6 +10,7 @@ export {
 } from './command-codec.ts';
 export { arityMatches, type CommandSpec, commandKeys, commandTable } from './command-table.ts';
 export { ContentDigest } from './content-digest.ts';
+export { stoppedStoreEnvelopes } from './envelopes.ts';
 export { matchesGlob } from './glob.ts';
 export type {
   KvCensus,

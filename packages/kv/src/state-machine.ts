@@ -30,6 +30,7 @@ import {
 import { arityMatches, commandTable } from './command-table.ts';
 import { commandsByOpcode } from './commands/handlers.ts';
 import type { ContentDigest } from './content-digest.ts';
+import { envelopesOf } from './envelopes.ts';
 import { Installer } from './installer.ts';
 import { GENERATION_LIMIT, KeyWalk } from './key-walk.ts';
 import { Keyspace } from './keyspace.ts';
@@ -370,6 +371,11 @@ export class KvStateMachine implements StateMachine<Reply> {
     for (const row of cleartext.inspect()) yield { ...row, sealed: false };
     const { sealedStore } = checkpointer;
     if (sealedStore) for (const row of sealedStore.inspect()) yield { ...row, sealed: true };
+  }
+
+  /** The envelopes on disk, none of them opened. It may be walked over many turns. */
+  envelopes(): Generator<Buffer> {
+    return envelopesOf(this.#parts.environment);
   }
 
   statistics(): KvStatistics {

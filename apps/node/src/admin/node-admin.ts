@@ -9,6 +9,7 @@ import { checkOpensAll } from '../kek-set.ts';
 import type { KeyOperations } from '../key-operations.ts';
 import { NodeMetrics } from '../node-metrics.ts';
 import { nodeStatus } from '../node-status.ts';
+import { nodeAudit } from '../nonces/node-audit.ts';
 import type { Blocker } from '../retirement/blocker.ts';
 import { Retirement, type RetirementReceipt } from '../retirement/retirement.ts';
 import type { Attestation } from '../sealed-only/attestation.ts';
@@ -38,6 +39,7 @@ export interface NodeAdminParts {
 }
 
 export class NodeAdmin implements AdminOperations {
+  readonly auditNonces: AdminOperations['auditNonces'];
   readonly #parts: NodeAdminParts;
   readonly #metrics: NodeMetrics;
   readonly #sealedOnly: SealedOnlyOperations;
@@ -53,6 +55,7 @@ export class NodeAdmin implements AdminOperations {
       foundations,
       registrations: cluster ? registrationsThrough(cluster, operations) : here(operations),
     });
+    this.auditNonces = nodeAudit(parts.foundations, parts.cluster);
   }
 
   get healthy(): boolean {

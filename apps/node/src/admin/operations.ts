@@ -1,6 +1,7 @@
 /** What the admin API offers, as the node implements it and as its replies look in JSON. */
 import type { KeyPurpose } from '@raftseal/interface';
 import type { AuditedCall, AuditStatus, CallEnd } from '../audit/audit-trail.ts';
+import type { NonceReport } from '../nonces/report.ts';
 import type { Blocker } from '../retirement/blocker.ts';
 import type { RetirementReceipt } from '../retirement/retirement.ts';
 import type { Attestation } from '../sealed-only/attestation.ts';
@@ -178,6 +179,8 @@ export interface AdminOperations {
   attest(): Promise<Attestation>;
   /** The text of a sealing certificate of the whole cluster. */
   certificate(): Promise<string>;
+  /** Whether any nonce was used twice, over all members of a cluster. */
+  auditNonces(): Promise<NonceReport>;
   /** By shard id. */
   digest(): Promise<Readonly<Record<number, ShardDigest>>>;
   /** Takes a backup into a new or empty directory on the disk of this node. */

@@ -20,6 +20,7 @@
  * | POST /v1/keks/use | this node goes over to other KEKs; body `{"kekUris": ["file:/path"]}` |
  * | GET /v1/log?shard=&from=&limit= | entries of a log, without their content |
  * | POST /v1/verify | walks log, store and files |
+ * | GET /v1/nonces/audit | which nonces were used, and whether one was used twice |
  * | GET /v1/digest | index and digest of each shard, equal on replicas that are as far |
  * | GET /v1/backups | the backups whose keys are kept |
  * | POST /v1/backups/create | takes a backup; body `{"path": "/new/directory"}`, on the disk of this node |
@@ -171,6 +172,7 @@ export function adminRoutes({ operations, forward, callerOf }: AdminRoutesParts)
   });
   app.get('/v1/log', async (c) => c.json(await operations.inspectLog(logRequestOf(c.req.query()))));
   app.post('/v1/verify', async (c) => c.json(await operations.verify()));
+  app.get('/v1/nonces/audit', async (c) => c.json(await operations.auditNonces()));
   app.get('/v1/digest', async (c) => c.json(await operations.digest()));
   app.get('/v1/backups', (c) => c.json({ backups: operations.backups() }));
   app.post('/v1/backups/create', async (c) => {

@@ -34,11 +34,12 @@ export class AdminClient {
     this.#options = options;
   }
 
-  get<T>(path: string): Promise<T> {
-    return this.#call({ method: 'GET', path, timeoutMs: TIMEOUT_MS });
+  /** @param timeoutMs how long the node may take; 0 waits for ever */
+  get<T>(path: string, timeoutMs: number = TIMEOUT_MS): Promise<T> {
+    return this.#call({ method: 'GET', path, timeoutMs });
   }
 
-  /** @param timeoutMs how long the node may take; 0 waits for ever */
+  /** @param timeoutMs as for `get` */
   post<T>(path: string, body: unknown = {}, timeoutMs: number = TIMEOUT_MS): Promise<T> {
     return this.#call({ method: 'POST', path, body: JSON.stringify(body), timeoutMs });
   }

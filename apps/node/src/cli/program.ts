@@ -7,6 +7,7 @@ import { encryptionCommand } from './encryption-command.ts';
 import { kekCommand } from './kek-command.ts';
 import { logCommand } from './log-command.ts';
 import { memberCommand } from './member-command.ts';
+import { noncesCommand } from './nonces-command.ts';
 import { resyncSidecarCommand } from './resync-sidecar-command.ts';
 import { retireDekCommand } from './retire-dek-command.ts';
 import { rewrapDeksCommand } from './rewrap-deks-command.ts';
@@ -29,6 +30,7 @@ export function program(): Command {
     .addCommand(retireDekCommand())
     .addCommand(logCommand())
     .addCommand(verifyCommand())
+    .addCommand(noncesCommand())
     .addCommand(auditCommand())
     .addCommand(backupCommand())
     .addCommand(memberCommand())

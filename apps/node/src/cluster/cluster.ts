@@ -22,6 +22,8 @@ import type { NodeFoundations } from '../foundations.ts';
 import type { KeyOperations } from '../key-operations.ts';
 import type { NodeLogs } from '../node-logs.ts';
 import type { NodeShard, ShardPeers } from '../node-shard.ts';
+import type { AuditMember } from '../nonces/nonce-audit.ts';
+import { peerMember } from '../nonces/peer-member.ts';
 import { peerUrl } from '../peer/access.ts';
 import { peerServer } from '../peer/server.ts';
 import type { OtherMembers } from '../retirement/retirement.ts';
@@ -37,7 +39,7 @@ import { etcdLogs } from './etcd-logs.ts';
 import { learnSealedOnly } from './learn-sealed-only.ts';
 import { LogTruncation } from './log-truncation.ts';
 import { type AskedSelf, membersAsked } from './member-calls.ts';
-import { Membership } from './membership.ts';
+import { Membership, notInReach } from './membership.ts';
 import { PeerService } from './peer-service.ts';
 import { Placement } from './placement.ts';
 import { encodePresence, nowhere } from './presence.ts';
@@ -288,24 +290,28 @@ export class Cluster implements ShardPeers {
     if (keks.isEmpty) return;
     await Promise.all(
       this.otherMembers.map((nodeId) =>
-        checkCapability(nodeId, keks, async (challenge) => {
-          const { client, peers } = this.#parts.access;
-          return client.proveCapability(peerUrl(peers, this.#peerAddressOf(nodeId)), challenge);
-        }),
+        checkCapability(nodeId, keks, async (challenge) =>
+          this.#parts.access.client.proveCapability(this.#urlOf(nodeId), challenge),
+        ),
       ),
     );
   }
 
   /** What the leader of the control shard asks of the others before a DEK is retired. */
   get others(): OtherMembers {
-    const { client, peers } = this.#parts.access;
+    const { client } = this.#parts.access;
     return {
       ids: async () => (await this.#membership.ids()).filter((nodeId) => nodeId !== this.#nodeId),
-      keyNeeds: async (nodeId, dekId) =>
-        client.keyNeeds(peerUrl(peers, this.#peerAddressOf(nodeId)), dekId),
-      turnOverLogs: async (nodeId) =>
-        client.turnOverLogs(peerUrl(peers, this.#peerAddressOf(nodeId))),
+      keyNeeds: async (nodeId, dekId) => client.keyNeeds(this.#urlOf(nodeId), dekId),
+      turnOverLogs: async (nodeId) => client.turnOverLogs(this.#urlOf(nodeId)),
     };
+  }
+
+  /** Every other member, in reach or not, for an audit of nonces. */
+  async auditedPeers(): Promise<readonly AuditMember[]> {
+    const { client } = this.#parts.access;
+    const ids = await this.others.ids();
+    return ids.map((nodeId) => peerMember(nodeId, client, () => this.#urlOf(nodeId)));
   }
 
   /** Sends an admin call on to the leader of the control shard; undefined where this node is it. */
@@ -377,10 +383,10 @@ export class Cluster implements ShardPeers {
     return this.#etcd.status().dbBytes / this.#parts.config.etcd.spaceBytesMax;
   }
 
-  #peerAddressOf(nodeId: string): Address {
+  #urlOf(nodeId: string): string {
     const address = this.#node.view.peerAddressOf(nodeId);
     if (address === undefined) throw notInReach(nodeId);
-    return address;
+    return peerUrl(this.#parts.access.peers, address);
   }
 
   #campaign(shards: readonly NodeShard[]): void {
@@ -500,11 +506,4 @@ interface Joined {
 /** The address that others are told: the port is the one that the listener got. */
 function addressOf({ host, port }: Address, listening: number): Address {
   return { host, port: port === 0 ? listening : port };
-}
-
-function notInReach(nodeId: string): RaftsealError {
-  return new RaftsealError(
-    'RAFTSEAL_NODE_UNKNOWN_MEMBER',
-    `${nodeId} is not in reach, or no voter: \`raftseal member list\` says who is`,
-  );
 }

@@ -190,3 +190,10 @@ function lastVoter(nodeId: string): RaftsealError {
     `${nodeId} is the only voter: without it nobody could lead a shard; add another voter first`,
   );
 }
+
+export function notInReach(nodeId: string): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_NODE_UNKNOWN_MEMBER',
+    `${nodeId} is not in reach, or no voter: \`raftseal member list\` says who is`,
+  );
+}

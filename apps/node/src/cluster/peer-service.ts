@@ -5,11 +5,16 @@ import type { KeyOperations } from '../key-operations.ts';
 import type { NodeKeys } from '../node-keys.ts';
 import type { NodeLogs } from '../node-logs.ts';
 import type { NodeShard } from '../node-shard.ts';
+import type { NonceEvidence } from '../nonces/evidence.ts';
+import type { AuditMember } from '../nonces/nonce-audit.ts';
+import type { NoncePart } from '../nonces/nonce-record.ts';
+import { runningMember } from '../nonces/running-member.ts';
 import type {
   CapabilityChallenge,
   CapabilityProof,
   JoinReply,
   JoinRequest,
+  NonceRecordStream,
   PeerIdentity,
   PeerOperations,
   PeerSnapshot,
@@ -110,6 +115,19 @@ export class PeerService implements PeerOperations {
 
   snapshot(shardId: number): Promise<PeerSnapshot> {
     return this.#parts.snapshots.offer(shardId);
+  }
+
+  nonceRecords(part: NoncePart): NonceRecordStream {
+    return { chunks: this.#audited.records(part), release: () => undefined };
+  }
+
+  nonceEvidence(): Promise<NonceEvidence> {
+    return this.#audited.evidence();
+  }
+
+  get #audited(): AuditMember {
+    const { keys, shards } = this.#parts;
+    return runningMember({ keys, shards, logPlace: 'etcd', logs: undefined });
   }
 
   #checkIdentity({ nodeId, formatVersion, clusterId, shardCount }: PeerIdentity): void {

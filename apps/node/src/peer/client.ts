@@ -6,6 +6,8 @@
  */
 import type { IncomingMessage } from 'node:http';
 import type { AdminCall } from '../admin/call.ts';
+import { type NonceEvidence, readEvidence } from '../nonces/evidence.ts';
+import type { NoncePart } from '../nonces/nonce-record.ts';
 import type { KeyNeeds } from '../retirement/key-needs.ts';
 import type { PeerAccess } from './access.ts';
 import { failureOf, malformed, remoteError } from './failures.ts';
@@ -46,6 +48,7 @@ const timeoutsDefault: PeerClientTimeouts = {
 };
 const MESSAGE_BYTES_MAX = 256 * 1024;
 const KEY_STATE_BYTES_MAX = 16 * 1024 * 1024;
+const EVIDENCE_BYTES_MAX = 64 * 1024 * 1024;
 const ADMIN_REPLY_BYTES_MAX = 16 * 1024 * 1024;
 
 interface Limits {
@@ -112,9 +115,25 @@ export class PeerClient {
   }
 
   /** The caller releases it. Chunks come as they are asked for, with other boundaries than sent. */
-  async snapshot(baseUrl: string, shardId: number): Promise<ReceivedSnapshot> {
+  snapshot(baseUrl: string, shardId: number): Promise<ReceivedSnapshot> {
+    return this.#stream(baseUrl, `/v1/snapshots/${shardId}`);
+  }
+
+  /** As `snapshot`, with an empty header. */
+  nonceRecords(baseUrl: string, { part, of }: NoncePart): Promise<ReceivedSnapshot> {
+    return this.#stream(baseUrl, `/v1/nonces/records?part=${part}&of=${of}`);
+  }
+
+  async nonceEvidence(baseUrl: string): Promise<NonceEvidence> {
+    const limits = { timeoutMs: this.#timeouts.longCallMs, bytesMax: EVIDENCE_BYTES_MAX };
+    const call = { baseUrl, method: 'GET', path: '/v1/nonces/evidence' };
+    const { body } = await this.#reply(call, limits);
+    return readEvidence(new Fields(jsonOf(body), (expected) => malformed(baseUrl, expected)));
+  }
+
+  async #stream(baseUrl: string, path: string): Promise<ReceivedSnapshot> {
     const { longCallMs: timeoutMs, snapshotIdleMs: idleMs } = this.#timeouts;
-    const call = { baseUrl, method: 'GET', path: `/v1/snapshots/${shardId}`, repeatable: false };
+    const call = { baseUrl, method: 'GET', path, repeatable: false };
     return this.#call(call, { timeoutMs }, async (response) => {
       if (response.statusCode !== 200) {
         throw errorOf(baseUrl, await replyOf(response, baseUrl, MESSAGE_BYTES_MAX));

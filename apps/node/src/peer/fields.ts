@@ -27,10 +27,22 @@ export class Fields {
   }
 
   objects(name: string, countMax: number): readonly Fields[] {
+    const objects = this.objectsIfAny(name, countMax);
+    if (objects.length > 0) return objects;
+    throw this.#error(name, `1 to ${countMax} objects`);
+  }
+
+  objectsIfAny(name: string, countMax: number): readonly Fields[] {
     const value = this.#values[name];
-    const refuse = (): RaftsealError => this.#error(name, `1 to ${countMax} objects`);
-    if (!Array.isArray(value) || value.length === 0 || value.length > countMax) throw refuse();
+    const refuse = (): RaftsealError => this.#error(name, `at most ${countMax} objects`);
+    if (!Array.isArray(value) || value.length > countMax) throw refuse();
     return value.map((each) => new Fields(each, refuse));
+  }
+
+  flag(name: string): boolean {
+    const value = this.#values[name];
+    if (typeof value === 'boolean') return value;
+    throw this.#error(name, 'true or false');
   }
 
   /** One line, not empty. */

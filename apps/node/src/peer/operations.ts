@@ -4,6 +4,8 @@
  */
 import type { WrapBinding, WrappedKey } from '@raftseal/interface';
 import type { Address } from '../config.ts';
+import type { NonceEvidence } from '../nonces/evidence.ts';
+import type { NoncePart } from '../nonces/nonce-record.ts';
 import type { KeyNeeds } from '../retirement/key-needs.ts';
 
 /** Who a node is. Nothing in it is a secret. */
@@ -69,6 +71,9 @@ export interface PeerSnapshot {
   release(): void;
 }
 
+/** Records of the nonces in the stores of a node, on their way to another one. */
+export type NonceRecordStream = Pick<PeerSnapshot, 'chunks' | 'release'>;
+
 export interface PeerOperations {
   identity(): PeerIdentity;
   /** @throws RAFTSEAL_NODE_NOT_CONTROL_LEADER */
@@ -84,4 +89,7 @@ export interface PeerOperations {
   turnOverLogs(): Promise<readonly number[]>;
   /** The caller releases it. */
   snapshot(shardId: number): Promise<PeerSnapshot>;
+  /** Records (nonces/nonce-record.ts) of what this node's stores were sealed with. */
+  nonceRecords(part: NoncePart): NonceRecordStream;
+  nonceEvidence(): Promise<NonceEvidence>;
 }

@@ -14,6 +14,8 @@
  * | POST /v1/key-needs | what this node needs a DEK for |
  * | POST /v1/logs/turn-over | turns over the logs that this node leads |
  * | GET /v1/snapshots/:shardId | a snapshot of a shard: u32 length, header, chunks |
+ * | GET /v1/nonces/records?part=&of= | what the stores were sealed with: u32 0, then nonce records |
+ * | GET /v1/nonces/evidence | who may have sealed it |
  * | ... /admin/... | the admin API, answered by this node and never forwarded |
  */
 import { TLSSocket } from 'node:tls';
@@ -28,6 +30,7 @@ import { bearsToken } from '../admin/token.ts';
 import type { ListenerConfig } from '../config.ts';
 import { type HttpListener, type ListenerTimeouts, openHttpListener } from '../http-listener.ts';
 import { badRequest, boundedBody, errorReplyOf, jsonBody } from '../http-replies.ts';
+import type { NoncePart } from '../nonces/nonce-record.ts';
 import type { PeerAccess } from './access.ts';
 import { Fields } from './fields.ts';
 import {
@@ -102,6 +105,14 @@ export function peerApp(parts: PeerServerParts): Hono<PeerEnvironment> {
     await sendSnapshot(snapshot, c.env.outgoing, idleMs).catch(onInternalError);
     return RESPONSE_ALREADY_SENT;
   });
+  app.get('/v1/nonces/records', async (c) => {
+    const stream = operations.nonceRecords(noncePartOf(c.req.query()));
+    const idleMs = parts.timeouts?.snapshotIdleMs ?? SNAPSHOT_IDLE_MS;
+    const headless = { ...stream, header: new Uint8Array(0) };
+    await sendSnapshot(headless, c.env.outgoing, idleMs).catch(onInternalError);
+    return RESPONSE_ALREADY_SENT;
+  });
+  app.get('/v1/nonces/evidence', async (c) => c.json(await operations.nonceEvidence()));
   const bearer = access.kind === 'token' ? tokenFingerprint(access.token) : 'mTLS';
   const callerOf: CallerOf = (c) => `peer, ${certificateOf(c) ?? bearer}`;
   app.route('/admin', adminRoutes({ operations: admin, callerOf }));
@@ -147,6 +158,12 @@ function notPeer({ kind }: PeerAccess): RaftsealError {
 
 async function fieldsOf(request: Pick<Request, 'text'>): Promise<Fields> {
   return new Fields(await jsonBody(request), badRequest);
+}
+
+function noncePartOf({ part = '', of = '' }: Record<string, string>): NoncePart {
+  const whole = [part, of].every((text) => /^\d{1,7}$/.test(text));
+  if (whole && Number(part) < Number(of)) return { part: Number(part), of: Number(of) };
+  throw badRequest('expected "part" and "of", and the former below the latter');
 }
 
 function shardIdOf(text: string): number {

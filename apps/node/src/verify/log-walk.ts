@@ -89,6 +89,11 @@ export interface StoredEntry extends EntryPlace {
   readonly where: string;
 }
 
+/** What reading a log brings to light: an entry, or something that is wrong with the log. */
+export type LogFinding =
+  | { readonly kind: 'entry'; readonly entry: StoredEntry }
+  | { readonly kind: 'problem'; readonly text: string };
+
 /** Collects what a walk through the logs finds. */
 export class LogWalker {
   readonly #request: LogWalkRequest;
@@ -99,11 +104,15 @@ export class LogWalker {
     this.#request = request;
   }
 
-  problem(text: string): void {
-    this.#problems.push(text);
+  async walk(findings: AsyncIterable<LogFinding>): Promise<LogWalk> {
+    for await (const finding of findings) {
+      if (finding.kind === 'entry') this.#entry(finding.entry);
+      else this.#problems.push(finding.text);
+    }
+    return this.#result();
   }
 
-  result(): LogWalk {
+  #result(): LogWalk {
     const logs = this.#request.shardIds.map((shardId) => {
       const tally = this.#tally(shardId);
       return {
@@ -119,7 +128,7 @@ export class LogWalker {
     return { logs, problems: this.#problems };
   }
 
-  entry({ shardId, index, payload, where }: StoredEntry): void {
+  #entry({ shardId, index, payload, where }: StoredEntry): void {
     if (!this.#request.shardIds.includes(shardId)) {
       this.#problems.push(
         `entry ${index} of shard ${shardId} (${where}): the node has no such shard`,

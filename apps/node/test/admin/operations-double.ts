@@ -9,6 +9,7 @@ import type {
   ShardDigest,
 } from '../../src/admin/operations.ts';
 import type { AuditedCall, CallEnd } from '../../src/audit/audit-trail.ts';
+import type { NonceReport } from '../../src/nonces/report.ts';
 import type { Blocker } from '../../src/retirement/blocker.ts';
 import type { RetirementReceipt } from '../../src/retirement/retirement.ts';
 import type { Attestation } from '../../src/sealed-only/attestation.ts';
@@ -115,6 +116,29 @@ export const someReport: VerifyReport = {
   cleartext: [],
 };
 
+export const someNonceReport: NonceReport = {
+  clean: true,
+  members: [{ nodeId: 'node-1', directory: null, read: 'log and stores', isAuthenticated: true }],
+  envelopes: 5,
+  copies: 1,
+  passes: 1,
+  ranges: [
+    {
+      dekId: 17,
+      purpose: 'raft',
+      writerId: 1,
+      nodeId: 'node-1',
+      nonceEpoch: 2,
+      envelopes: 3,
+      lowest: 1,
+      highest: 7,
+      registrations: 1,
+    },
+  ],
+  findings: [],
+  findingCount: 0,
+};
+
 export const someEntry: LogEntrySummary = {
   index: '5',
   term: '1',
@@ -151,6 +175,7 @@ export class OperationsDouble implements AdminOperations {
   readonly audited: (AuditedCall & { code: string })[] = [];
   nodeStatus: NodeStatus = someStatus;
   report: VerifyReport = someReport;
+  nonceReport: NonceReport = someNonceReport;
   blockers: readonly Blocker[] = [];
   certificateText = '{}\n';
   /** Every call that could change or cost something. */
@@ -217,6 +242,11 @@ export class OperationsDouble implements AdminOperations {
   async verify(): Promise<VerifyReport> {
     this.#note('verify');
     return this.report;
+  }
+
+  async auditNonces(): Promise<NonceReport> {
+    this.#note('auditNonces');
+    return this.nonceReport;
   }
 
   async digest(): Promise<Readonly<Record<number, ShardDigest>>> {

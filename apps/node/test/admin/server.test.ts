@@ -33,6 +33,7 @@ const decisions: Readonly<Record<string, 'anybody' | 'token'>> = {
   'POST /v1/keks/use': 'token',
   'GET /v1/log': 'token',
   'POST /v1/verify': 'token',
+  'GET /v1/nonces/audit': 'token',
   'GET /v1/digest': 'token',
   'GET /v1/backups': 'token',
   'POST /v1/backups/create': 'token',

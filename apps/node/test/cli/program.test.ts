@@ -41,6 +41,7 @@ describe('the command line', () => {
         'backup forget',
         'backup verify',
         'backup restore',
+        'nonces audit',
         'member list',
         'member promote',
         'member remove',

@@ -8,6 +8,7 @@ import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import type { NodeConfig } from '../../src/config.ts';
 import { startNode } from '../../src/node.ts';
+import { auditStoppedNodes } from '../../src/nonces/stopped-member.ts';
 import { startWriters } from '../acceptance/writers.ts';
 import { RawClient, request } from '../redis/raw-client.ts';
 import { expectSameState, keyIn, preferForAll, TIME_LIMIT_MS } from './cluster-steps.ts';
@@ -76,6 +77,7 @@ describe('two copies of a data directory', { timeout: TIME_LIMIT_MS }, () => {
       await ledger.addStores(dataPath);
     }
     expect(ledger.seals).toBeGreaterThan(400);
+    await expectAudited([...configs, configOf(place, 'other')]);
   });
 
   it('invariant 3: the one that was stopped meanwhile is displaced, ends, and seals nothing', async () => {
@@ -120,8 +122,15 @@ describe('two copies of a data directory', { timeout: TIME_LIMIT_MS }, () => {
       await ledger.addStores(dataPath);
     }
     expect(ledger.seals).toBeGreaterThan(600);
+    await expectAudited([original.config, copy.config, configOf(place, 'other')]);
   });
 });
+
+async function expectAudited(configs: readonly NodeConfig[]): Promise<void> {
+  const report = await auditStoppedNodes(configs.map(({ dataPath }) => dataPath));
+  expect(report.findings).toEqual([]);
+  expect(report.envelopes).toBeGreaterThan(100);
+}
 
 /** Once a process of a node has sealed, no earlier process of it does. */
 function expectOneAfterTheOther(entries: readonly StoredEntry[]): void {

@@ -9,6 +9,7 @@ import { someStatus } from '../admin/operations-double.ts';
 import { peerCertificates, pemOf } from './certificates.ts';
 import {
   someChallenge,
+  someEvidence,
   someIdentity,
   someJoin,
   someJoinReply,
@@ -34,6 +35,8 @@ const operations: Readonly<Record<string, (client: PeerClient, url: string) => P
     keyNeeds: (client, url) => client.keyNeeds(url, 17),
     turnOverLogs: (client, url) => client.turnOverLogs(url),
     snapshot: (client, url) => client.snapshot(url, 3),
+    nonceRecords: (client, url) => client.nonceRecords(url, { part: 1, of: 4 }),
+    nonceEvidence: (client, url) => client.nonceEvidence(url),
     forward: (client, url) => client.forward(url, someCall),
   };
 const names = Object.keys(operations);
@@ -76,6 +79,7 @@ describe.each(['mtls', 'token'])('a client and a server with %s', (kind) => {
     expect(await client.keyState(peer.url)).toEqual(Buffer.from(peer.operations.keyStateBytes));
     expect(await client.keyNeeds(peer.url, 17)).toEqual(someNeeds);
     expect(await client.turnOverLogs(peer.url)).toEqual([0, 2]);
+    expect(await client.nonceEvidence(peer.url)).toEqual(someEvidence);
     expect(peer.operations.calls).toEqual([
       ['identity'],
       ['join', someJoin],
@@ -84,6 +88,7 @@ describe.each(['mtls', 'token'])('a client and a server with %s', (kind) => {
       ['keyState'],
       ['keyNeeds', 17],
       ['turnOverLogs'],
+      ['nonceEvidence'],
     ]);
   });
 

@@ -1,9 +1,12 @@
 /** Peer operations that note what they are asked for, and answer what a test gives them. */
+import type { NonceEvidence } from '../../src/nonces/evidence.ts';
+import type { NoncePart } from '../../src/nonces/nonce-record.ts';
 import type {
   CapabilityChallenge,
   CapabilityProof,
   JoinReply,
   JoinRequest,
+  NonceRecordStream,
   PeerIdentity,
   PeerOperations,
   PeerSnapshot,
@@ -63,6 +66,17 @@ export const someNeeds: KeyNeeds = {
   ],
 };
 
+export const someEvidence: NonceEvidence = {
+  nodeId: 'node-1',
+  clusterId: '00112233445566778899aabbccddeeff',
+  logPlace: 'etcd',
+  isAuthenticated: true,
+  writers: [{ writerId: 65_535, nodeId: 'node-1' }],
+  keys: [{ dekId: 4_294_967_295, purpose: 'raft', isRetired: false, nonceEpoch: 3 }],
+  rows: [{ dekId: 4_294_967_295, writerId: 65_535, firstEpoch: 1, lastEpoch: 3 }],
+  drawn: [{ dekId: 4_294_967_295, nonceEpoch: 3, counter: 4_294_967_296 }],
+};
+
 export class PeerOperationsDouble implements PeerOperations {
   /** What every operation but `identity` fails with, if set. */
   failure: unknown;
@@ -113,6 +127,18 @@ export class PeerOperationsDouble implements PeerOperations {
     this.#note('snapshot', shardId);
     this.snapshotToSend ??= new SnapshotDouble({ chunkCount: 3 });
     return this.snapshotToSend;
+  }
+
+  nonceRecords(part: NoncePart): NonceRecordStream {
+    this.#note('nonceRecords', part);
+    this.snapshotToSend ??= new SnapshotDouble({ chunkCount: 3 });
+    const snapshot = this.snapshotToSend;
+    return { chunks: snapshot.chunks, release: () => snapshot.release() };
+  }
+
+  async nonceEvidence(): Promise<NonceEvidence> {
+    this.#note('nonceEvidence');
+    return someEvidence;
   }
 
   #note(name: string, ...given: unknown[]): void {

@@ -36,6 +36,8 @@ const samples: Readonly<Record<string, { readonly path?: string; readonly body?:
   'POST /v1/key-needs': { body: { dekId: 17 } },
   'POST /v1/logs/turn-over': { body: {} },
   'GET /v1/snapshots/:shardId': { path: '/v1/snapshots/3' },
+  'GET /v1/nonces/records': { path: '/v1/nonces/records?part=0&of=1' },
+  'GET /v1/nonces/evidence': {},
   'GET /admin/metrics': {},
   'GET /admin/v1/status': {},
   'POST /admin/v1/encryption/enable': { body: {} },
@@ -50,6 +52,7 @@ const samples: Readonly<Record<string, { readonly path?: string; readonly body?:
   'POST /admin/v1/keks/use': { body: { kekUris: ['file:/kek'] } },
   'GET /admin/v1/log': {},
   'POST /admin/v1/verify': {},
+  'GET /admin/v1/nonces/audit': {},
   'GET /admin/v1/digest': {},
   'GET /admin/v1/backups': {},
   'POST /admin/v1/backups/create': { body: { path: '/backups/1' } },
@@ -270,6 +273,15 @@ describe('a call that is not as expected', () => {
       });
       expect(callsOf(peer)).toEqual([]);
       expect(peer.internal).toEqual([]);
+    },
+  );
+
+  it.each(['?', '?part=0', '?part=1&of=1', '?part=-1&of=2', '?part=x&of=2'])(
+    'has no part of nonce records %s',
+    async (query) => {
+      const peer = await servedPeer(tokenSecurity());
+      const { status } = await call(peer, `GET /v1/nonces/records${query}`, rightful);
+      expect([status, peer.operations.calls]).toEqual([400, []]);
     },
   );
 
