@@ -1,6 +1,7 @@
 /** What a node is started with, after the command line was read and checked. */
 import { isIP } from 'node:net';
 import { RaftsealError } from '@raftseal/interface';
+import type { RotationPolicy } from './rotation-policy.ts';
 
 export interface NodeConfig {
   /** Path of the data directory. */
@@ -21,6 +22,8 @@ export interface NodeConfig {
   };
   /** Memory for values that GET finds without touching the disk, over all shards, in bytes. */
   readonly cacheBytesMax: number;
+  /** When keys are rotated without an operator. Default: after 90 days. */
+  readonly rotation?: RotationPolicy;
   /** Left out: this node is alone, and its logs are on its own disk. */
   readonly cluster?: ClusterConfig;
 }

@@ -12,8 +12,10 @@ import {
   precheck,
   type RegisterEntry,
   type RewrappedKey,
+  type RotateDekEntry,
 } from '@raftseal/applier';
 import {
+  assert,
   CLUSTER_ID_BYTES,
   CONTROL_SHARD,
   DEK_BYTES,
@@ -81,12 +83,31 @@ export class KeyOperations {
   /** Makes a new active DEK of a purpose; resolves to its id once applied here. */
   rotate(purpose: KeyPurpose): Promise<number> {
     return this.#oneAtATime(async () => {
-      const { state } = this.#parts.keyLifecycle;
-      if (!state.clusterId) throw notBootstrapped(purpose);
-      const dekId = freshDekId(state.keys);
-      const key = await this.#newKey({ clusterId: state.clusterId, dekId, purpose });
-      await this.#propose({ kind: 'rotate-dek', ...key });
-      return dekId;
+      const rotation = await this.#newRotation(purpose);
+      await this.#propose(rotation);
+      return rotation.dekId;
+    });
+  }
+
+  /**
+   * The same for as long as there is a cause. The key is made before the turn of the rotation has
+   * come: a KEK that is out of reach keeps no other operation waiting.
+   * @param due.sinceMs ms since the Unix epoch: the key counts as made then or later, whatever the
+   *   clock does meanwhile.
+   * @param due.isStill asked before anything is done, and right before the entry is proposed.
+   * @returns undefined where the cause was gone, and nothing was done.
+   */
+  async rotateIf(
+    purpose: KeyPurpose,
+    due: { readonly sinceMs: number; readonly isStill: () => boolean },
+  ): Promise<number | undefined> {
+    if (!due.isStill()) return undefined;
+    const rotation = await this.#newRotation(purpose, due.sinceMs);
+    return await this.#oneAtATime(async () => {
+      const { body } = await this.#checked(rotation);
+      if (!due.isStill()) return undefined;
+      await this.#parts.controlGroup.proposeKeyLifecycle(body);
+      return rotation.dekId;
     });
   }
 
@@ -199,7 +220,8 @@ export class KeyOperations {
     const keys = new Map<number, NewKey>();
     for (const purpose of ['storage', 'raft', 'index'] as const) {
       const dekId = freshDekId(keys);
-      keys.set(dekId, await this.#newKey({ clusterId, dekId, purpose }));
+      const binding = { clusterId, dekId, purpose };
+      keys.set(dekId, await this.#withNewDek((dek) => this.#newKey(binding, dek)));
     }
     await this.#propose({
       kind: 'bootstrap',
@@ -259,17 +281,41 @@ export class KeyOperations {
     return await precheck({ state, registry, unwrapDek: keks.unwrap }, proposed);
   }
 
-  /** A fresh DEK, wrapped; the plaintext is wiped before anything is proposed. */
-  async #newKey(binding: WrapBinding): Promise<NewKey> {
-    const { keks, clock } = this.#parts;
+  async #newRotation(purpose: KeyPurpose, sinceMs = 0): Promise<RotateDekEntry> {
+    const { clusterId, keys } = this.#parts.keyLifecycle.state;
+    if (!clusterId) throw notBootstrapped(purpose);
+    const binding = { clusterId, dekId: freshDekId(keys), purpose };
+    return await this.#withNewDek(async (dek) => {
+      const key = await this.#newKey(binding, dek);
+      const createdAtMs = Math.max(key.createdAtMs, sinceMs);
+      const clusterKeys = this.#clusterKeysFor(binding, dek);
+      return { kind: 'rotate-dek', ...key, createdAtMs, ...clusterKeys };
+    });
+  }
+
+  /** Gives a fresh DEK, and wipes it before anything is proposed. */
+  async #withNewDek<T>(use: (dek: Uint8Array) => Promise<T>): Promise<T> {
     const dek = randomBytes(DEK_BYTES);
     try {
-      const wraps = await keks.wrap(dek, binding);
-      const { dekId, purpose } = binding;
-      return { dekId, purpose, wraps, createdAtMs: clock() };
+      return await use(dek);
     } finally {
       dek.fill(0);
     }
+  }
+
+  async #newKey(binding: WrapBinding, dek: Uint8Array): Promise<NewKey> {
+    const { keks, clock } = this.#parts;
+    const wraps = await keks.wrap(dek, binding);
+    const { dekId, purpose } = binding;
+    return { dekId, purpose, wraps, createdAtMs: clock() };
+  }
+
+  /** What a new index DEK brings along. */
+  #clusterKeysFor({ clusterId, dekId, purpose }: WrapBinding, dek: Uint8Array) {
+    if (purpose !== 'index') return {};
+    const { clusterKeys } = this.#parts.keyLifecycle;
+    assert(clusterKeys, 'a cluster with keys has cluster keys');
+    return { sealedClusterKeys: clusterKeys.seal({ clusterId, dekId, dek }) };
   }
 
   #wholeOrder(waves: readonly (readonly number[])[] | undefined): readonly (readonly number[])[] {

@@ -2,10 +2,10 @@
 import type { KeyState } from '@raftseal/interface';
 import type { Alarm, KekStatus, NodeStatus } from './admin/operations.ts';
 import { keyDatedAheadMs } from './clock-check.ts';
+import { SEALS_WARNED } from './rotation-policy.ts';
 
 /** Of 65,535 that a key has; each start takes one. */
 const NONCE_EPOCH_HIGH = 0xf000;
-const SEALS_HIGH = 2n ** 31n;
 
 export function alarmsOf(
   status: Pick<NodeStatus, 'shards' | 'keys' | 'audit' | 'cluster'> & {
@@ -40,13 +40,13 @@ function auditAlarms({ audit: { failure } }: Pick<NodeStatus, 'audit'>): readonl
 }
 
 function keyAlarms({ keys }: Pick<NodeStatus, 'keys'>): readonly Alarm[] {
-  return keys.flatMap(({ dekId, purpose, active, nonceEpoch, seals }) => {
+  return keys.flatMap(({ dekId, purpose, active, nonceEpoch, sealsOfCluster }) => {
     if (!active) return [];
     const what = `${purpose} DEK ${dekId}: rotate it`;
     const epochs: readonly Alarm[] =
       nonceEpoch < NONCE_EPOCH_HIGH ? [] : [{ name: 'nonce-epochs-low', what }];
     const count: readonly Alarm[] =
-      BigInt(seals) < SEALS_HIGH ? [] : [{ name: 'seals-high', what }];
+      BigInt(sealsOfCluster) < SEALS_WARNED ? [] : [{ name: 'seals-high', what }];
     return [...epochs, ...count];
   });
 }

@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path';
 import { KeyLifecycle, type NoteEntry } from '@raftseal/applier';
-import { certificateSeed, Keyring, type RaftSeal, type StoreRowSeal } from '@raftseal/envelope';
+import { type ClusterKeys, Keyring, type RaftSeal, type StoreRowSeal } from '@raftseal/envelope';
 import { type KeyState, RaftsealError } from '@raftseal/interface';
 import { fingerprintOf } from './certificate/sealing-certificate.ts';
 import { CountedRaftSeal, CountedStoreRowSeal } from './counted-seals.ts';
@@ -13,6 +13,7 @@ import { checkAgainstRegistry, readKeyStateFile } from './key-state-file.ts';
 import type { NodeCounters } from './node-counters.ts';
 import { PayloadWrapInstaller } from './payload-wrap-installer.ts';
 import { SealAuthority } from './seal-authority.ts';
+import { SealLedger } from './seal-ledger.ts';
 import type { Teardown } from './teardown.ts';
 import { openWriterRegistry, type WriterRegistryStore } from './writer-registry-store.ts';
 
@@ -37,6 +38,7 @@ export class NodeKeys {
   readonly registry: WriterRegistryStore;
   readonly lifecycle: KeyLifecycle;
   readonly authority: SealAuthority;
+  readonly ledger: SealLedger;
   readonly installer: PayloadWrapInstaller;
   readonly #onOpenFailure: NodeCounters['openFailed'];
   #raftSeal: RaftSeal | undefined;
@@ -50,6 +52,8 @@ export class NodeKeys {
     teardown.add(() => registry.close());
     checkAgainstRegistry(state, registry);
     const keys = new NodeKeys(options, { registry, sidecar: file, state });
+    keys.ledger.start();
+    teardown.add(() => keys.ledger.close());
     teardown.add(() => keys.lifecycle.close());
     await keys.lifecycle.startupInstall();
     return keys;
@@ -78,7 +82,10 @@ export class NodeKeys {
       controlWaitMs: CONTROL_WAIT_MS,
       ...(note && { note }),
     });
-    this.authority = new SealAuthority({ nodeId, keyLifecycle: this.lifecycle });
+    this.ledger = new SealLedger(parts.registry);
+    this.lifecycle.onChange((state) => this.ledger.retain(state.keys));
+    const { lifecycle: keyLifecycle, ledger } = this;
+    this.authority = new SealAuthority({ nodeId, keyLifecycle, ledger });
   }
 
   get state(): KeyState {
@@ -100,7 +107,8 @@ export class NodeKeys {
       {
         clusterId: this.#clusterId(),
         keyring: this.keyring,
-        indexDekId: this.state.activeDekId.index,
+        clusterKeys: this.#clusterKeys(),
+        isUsedUp: (dekId) => this.ledger.isUsedUp(dekId),
       },
       (error) => this.#onOpenFailure('store', error),
     );
@@ -113,18 +121,18 @@ export class NodeKeys {
   }
 
   /**
-   * What the key that signs sealing certificates comes from: the same on every node.
+   * What the key that signs sealing certificates comes from: the same on every node, and over
+   * rotations.
    * @returns 32 bytes that the caller owns and wipes.
    * @throws RAFTSEAL_NODE_NOT_BOOTSTRAPPED
    */
   certificateSeed(): Uint8Array {
-    this.#clusterId();
-    return certificateSeed(this.keyring, this.state.activeDekId.index);
+    return this.#clusterKeys().certificateSeed();
   }
 
   /** Of the key that signs sealing certificates, 64 hex digits; null before there are keys. */
   get certificateFingerprint(): string | null {
-    if (this.state.clusterId === undefined) return null;
+    if (this.lifecycle.clusterKeys === undefined) return this.#certificateFingerprint ?? null;
     this.#certificateFingerprint ??= fingerprintOf(this.certificateSeed());
     return this.#certificateFingerprint;
   }
@@ -140,9 +148,19 @@ export class NodeKeys {
   #clusterId(): Uint8Array {
     const { clusterId } = this.state;
     if (clusterId) return clusterId;
-    throw new RaftsealError(
-      'RAFTSEAL_NODE_NOT_BOOTSTRAPPED',
-      'there are no keys yet: run `raftseal encryption enable` first',
-    );
+    throw noKeysYet();
   }
+
+  #clusterKeys(): ClusterKeys {
+    const { clusterKeys } = this.lifecycle;
+    if (clusterKeys) return clusterKeys;
+    throw noKeysYet();
+  }
+}
+
+function noKeysYet(): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_NODE_NOT_BOOTSTRAPPED',
+    'there are no keys yet: run `raftseal encryption enable` first',
+  );
 }

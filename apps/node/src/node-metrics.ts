@@ -5,6 +5,18 @@ import type { NodeCounters } from './node-counters.ts';
 
 const nothingToRewrite = { rowsTotal: 0, rowsDone: 0, quarantined: 0 };
 
+/** A key that is retired has no value any more. */
+const keyGauges = [
+  'activeDekId',
+  'seals',
+  'nonceEpoch',
+  'createdAt',
+  'deks',
+  'sealsOfCluster',
+  'budgetLeft',
+  'rotationHeldUp',
+] as const;
+
 export class NodeMetrics {
   readonly #registry = new Registry();
   readonly #status: () => NodeStatus;
@@ -65,8 +77,7 @@ export class NodeMetrics {
 
   #readKeys(status: NodeStatus): void {
     const gauges = this.#gauges;
-    const perKey = [gauges.activeDekId, gauges.seals, gauges.nonceEpoch, gauges.createdAt];
-    for (const gauge of [...perKey, gauges.deks]) gauge.reset();
+    for (const gauge of keyGauges.map((name) => gauges[name])) gauge.reset();
     gauges.deks.set({ state: 'retired' }, status.retiredDekIds.length);
     for (const key of status.keys) {
       const labels = { purpose: key.purpose, dek_id: String(key.dekId) };
@@ -75,6 +86,11 @@ export class NodeMetrics {
       gauges.nonceEpoch.set(labels, key.nonceEpoch);
       gauges.createdAt.set(labels, Date.parse(key.createdAt) / 1000);
       gauges.deks.inc({ state: key.active ? 'active' : 'opens_only' });
+      gauges.sealsOfCluster.set(labels, Number(key.sealsOfCluster));
+      gauges.budgetLeft.set(labels, key.budgetLeft);
+      if (!key.active) continue;
+      const isHeldUp = key.nextRotation !== null && key.nextRotation.heldUpBy !== null;
+      gauges.rotationHeldUp.set({ purpose: key.purpose }, isHeldUp ? 1 : 0);
     }
   }
 }
@@ -101,6 +117,9 @@ function makeGauges(registry: Registry) {
     activeDekId: gauge('active_dek_id', 'Data key that new seals use.', ['purpose']),
     seals: gauge('dek_seals', 'Seals drawn by this process.', perKey),
     nonceEpoch: gauge('dek_nonce_epoch', 'Nonce epoch of this node.', perKey),
+    sealsOfCluster: gauge('dek_seals_of_cluster', 'Seals of all nodes, restarts included.', perKey),
+    budgetLeft: gauge('dek_budget_left', 'Part of the seals that the key is good for.', perKey),
+    rotationHeldUp: gauge('dek_rotation_held_up', '1 where a due rotation fails.', ['purpose']),
     createdAt: gauge('dek_created_seconds', 'When the key was made, Unix time.', perKey),
     deks: gauge('deks', 'Data keys.', ['state']),
     sealedOnly: gauge('sealed_only', '1 where nothing in the clear is read any more.'),

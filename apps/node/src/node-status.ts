@@ -5,21 +5,25 @@ import type {
   KekStatus,
   KeyStatus,
   NodeStatus,
+  RotationStatus,
   ShardStatus,
 } from './admin/operations.ts';
 import { withoutCredentials } from './audit/entry-facts.ts';
+import type { KeyRotation } from './key-rotation.ts';
 import { alarmsOf } from './node-alarms.ts';
 import type { NodeKeys } from './node-keys.ts';
 import type { NodeShard } from './node-shard.ts';
+import { budgetLeft } from './rotation-policy.ts';
 import { version } from './version.ts';
 
 export interface NodeStatusInput
   extends Pick<NodeStatus, 'ready' | 'uptimeMs' | 'clients' | 'kekUris' | 'audit' | 'cluster'> {
   readonly keys: NodeKeys;
+  readonly rotation: Pick<KeyRotation, 'next'>;
   readonly shards: readonly NodeShard[];
 }
 
-export function nodeStatus({ keys, shards, ...given }: NodeStatusInput): NodeStatus {
+export function nodeStatus({ keys, rotation, shards, ...given }: NodeStatusInput): NodeStatus {
   const { state } = keys;
   const shardStatus = shards.map((shard) => shard.status());
   const status = {
@@ -33,7 +37,7 @@ export function nodeStatus({ keys, shards, ...given }: NodeStatusInput): NodeSta
     certificateFingerprint: keys.certificateFingerprint,
     keks: kekStatus(keys),
     shards: shardStatus,
-    keys: keyStatus(keys),
+    keys: keyStatus(keys, rotation),
     retiredDekIds: [...state.retired.keys()],
     backups: backupStatus(state),
   } as const;
@@ -64,14 +68,30 @@ function encryptionStatus(
   return cutoverIndex.has(CONTROL_SHARD) ? 'enabling' : 'off';
 }
 
-function keyStatus({ state, authority }: NodeKeys): readonly KeyStatus[] {
-  return [...state.keys].map(([dekId, key]) => ({
-    dekId,
-    purpose: key.purpose,
-    active: state.activeDekId[key.purpose] === dekId,
-    createdAt: new Date(key.createdAtMs).toISOString(),
-    kekUris: key.wraps.map(({ kekUri }) => kekUri),
-    nonceEpoch: key.nonceEpoch,
-    seals: authority.seals(dekId).toString(),
-  }));
+function keyStatus(
+  { state, authority, ledger }: NodeKeys,
+  rotation: Pick<KeyRotation, 'next'>,
+): readonly KeyStatus[] {
+  return [...state.keys].map(([dekId, key]) => {
+    const active = state.activeDekId[key.purpose] === dekId;
+    const sealsOfCluster = ledger.sealsOfCluster(dekId);
+    return {
+      dekId,
+      purpose: key.purpose,
+      active,
+      createdAt: new Date(key.createdAtMs).toISOString(),
+      kekUris: key.wraps.map(({ kekUri }) => kekUri),
+      nonceEpoch: key.nonceEpoch,
+      seals: authority.seals(dekId).toString(),
+      sealsOfCluster: sealsOfCluster.toString(),
+      budgetLeft: budgetLeft(sealsOfCluster),
+      nextRotation: active ? rotationStatus(rotation.next(key.purpose)) : null,
+    };
+  });
+}
+
+function rotationStatus(next: ReturnType<KeyRotation['next']>): RotationStatus | null {
+  if (next === undefined) return null;
+  const { cause, atMs, heldUpBy = null } = next;
+  return { cause, at: atMs === undefined ? null : new Date(atMs).toISOString(), heldUpBy };
 }

@@ -26,6 +26,7 @@ import { CutoverCoordinator } from './cutover-coordinator.ts';
 import { embeddedSource, type NodeFoundations, openFoundations } from './foundations.ts';
 import { infoSection } from './info-section.ts';
 import { KeyOperations } from './key-operations.ts';
+import { KeyRotation } from './key-rotation.ts';
 import { checkKeyStateWhole } from './key-state-age.ts';
 import { keyspaceOf } from './keyspace-of-shards.ts';
 import { checkLog } from './log-check.ts';
@@ -106,6 +107,7 @@ export class Node {
   readonly #cluster: Cluster | undefined;
   readonly #coordinator: CutoverCoordinator;
   readonly #operations: KeyOperations;
+  readonly #rotation: KeyRotation;
   readonly #stopped: { readonly promise: Promise<void>; readonly resolve: () => void };
   #redis: RedisServer | undefined;
   #adminPort = 0;
@@ -145,9 +147,18 @@ export class Node {
       shardIds: shards.map(({ shardId }) => shardId),
       clock: Date.now,
     });
+    this.#rotation = new KeyRotation({
+      keys,
+      operations: this.#operations,
+      policy: config.rotation,
+      leads: () => this.#shard(CONTROL_SHARD).isServing,
+      log,
+    });
+    teardown.add(() => this.#rotation.stop());
     this.admin = new NodeAdmin({
       foundations,
       operations: this.#operations,
+      rotation: this.#rotation,
       cluster,
       isReady: () => this.#isReady,
       isHealthy: () => this.#isHealthy,
@@ -226,6 +237,7 @@ export class Node {
     }
     if (!cluster) await this.#listen();
     this.#checkNotStopping();
+    this.#rotation.start();
     this.#isReady = true;
     this.#reportReady();
   }

@@ -5,7 +5,7 @@
  */
 import type { Install } from '@raftseal/applier';
 import type { RaftSeal } from '@raftseal/envelope';
-import { cleartext, type RaftPayloadWrap, sealed } from '@raftseal/shard-group';
+import { cleartext, KIND_KEY_LIFECYCLE, type RaftPayloadWrap, sealed } from '@raftseal/shard-group';
 import type { SealAuthority } from './seal-authority.ts';
 
 /** What the installer needs of a shard group. */
@@ -48,7 +48,9 @@ export class PayloadWrapInstaller {
       dekId,
       seal: (body, index, headroomBytes) => {
         const nonces = authority.nonces(dekId, body);
-        return raftSeal.seal({ dekId, shardId, index, nonces }, body, headroomBytes);
+        // The rotation that a used-up key needs is sealed under that very key.
+        const fromReserve = body[0] === KIND_KEY_LIFECYCLE;
+        return raftSeal.seal({ dekId, shardId, index, nonces, fromReserve }, body, headroomBytes);
       },
       open: (envelope, index) => raftSeal.open({ shardId, index }, envelope),
     });

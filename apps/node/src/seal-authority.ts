@@ -6,23 +6,27 @@
  * registration: it has to go through the sealed log, and it is the proof that others look at. Its
  * nonce is random, since another process of this node may be sealing one of the same epoch.
  */
-import { randomBytes } from 'node:crypto';
 import { decodeEntry, type KeyLifecycle, type NonceClaim } from '@raftseal/applier';
-import { NonceSequence } from '@raftseal/envelope';
+import type { NonceSequence } from '@raftseal/envelope';
 import { RaftsealError } from '@raftseal/interface';
 import { KIND_KEY_LIFECYCLE } from '@raftseal/shard-group';
+import { SealLedger } from './seal-ledger.ts';
 
 export interface SealAuthorityParts {
   readonly nodeId: string;
   readonly keyLifecycle: Pick<KeyLifecycle, 'claimOf' | 'isRegistered'>;
+  /** Counts the seals over processes. Default: one that is kept by nobody. */
+  readonly ledger?: SealLedger;
 }
 
 export class SealAuthority {
   readonly #parts: SealAuthorityParts;
+  readonly #ledger: SealLedger;
   readonly #sequences = new Map<number, NonceSequence>();
 
   constructor(parts: SealAuthorityParts) {
     this.#parts = parts;
+    this.#ledger = parts.ledger ?? SealLedger.inMemory();
   }
 
   /** Seals drawn by this process under a DEK. */
@@ -54,7 +58,7 @@ export class SealAuthority {
   #sequence(dekId: number, { writerId, nonceEpoch }: NonceClaim): NonceSequence {
     const current = this.#sequences.get(dekId);
     if (current?.nonceEpoch === nonceEpoch) return current;
-    const sequence = new NonceSequence({ writerId, nonceEpoch, randomBytes });
+    const sequence = this.#ledger.sequence(dekId, { writerId, nonceEpoch });
     this.#sequences.set(dekId, sequence);
     return sequence;
   }

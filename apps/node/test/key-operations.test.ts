@@ -230,16 +230,22 @@ describe('rotating a key', () => {
     },
   );
 
-  it('of the index key is refused: it names stored rows', async () => {
-    const node = await leadingKeyNode(newWorld());
+  it('of the index key changes no name of a row, and what the node is authenticated under', async () => {
+    const world = newWorld();
+    const node = await leadingKeyNode(world);
     await node.operations.enableEncryption();
-    const { state } = node.keys;
-    await expect(node.operations.rotate('index')).rejects.toMatchObject({
-      code: 'RAFTSEAL_APPLIER_INDEX_DEK_ROTATION',
-      fatal: false,
-    });
-    expect(node.keys.state).toBe(state);
-    expect(node.groups[0]?.state).toBe('leading');
+    const [first] = dekIdsOf(node.keys.state, 'index');
+    const name = node.keys.rowSeal.rowKey(0, Buffer.from('user:1'));
+    const seed = node.keys.certificateSeed();
+    const dekIds = [await node.operations.rotate('index'), await node.operations.rotate('index')];
+    expect(node.keys.state.activeDekId.index).toBe(dekIds[1]);
+    expect(dekIdsOf(node.keys.state, 'index')).toEqual([first, ...dekIds]);
+    expect((await sidecarOf(node)).macDekId).toBe(dekIds[1]);
+    const next = await restarted(node, world);
+    expect(next.keys.rowSeal.rowKey(0, Buffer.from('user:1'))).toEqual(name);
+    expect(next.keys.certificateSeed()).toEqual(seed);
+    await next.operations.registerWriter();
+    expect(await propose(next.groups[0], 'after')).toBe('after');
   });
 
   it('many times at once gives each its own key', async () => {

@@ -55,6 +55,8 @@ export interface KeyNodeOptions {
   readonly encryption?: 'on' | 'off';
   /** Keeps a record of every entry. */
   readonly note?: NoteEntry;
+  /** First writers besides this node. Default: none. */
+  readonly otherMembers?: readonly string[];
 }
 
 export interface KeyNode {
@@ -114,7 +116,7 @@ export async function openKeyNode(options: KeyNodeOptions): Promise<KeyNode> {
   keys.lifecycle.onChange(() => coordinator.consider());
   const control = await cluster.engine(nodeId, CONTROL_SHARD).bounds();
   keys.lifecycle.noteControlHead(control.headIndex);
-  const operations = operationsOf(keys, groups);
+  const operations = operationsOf(keys, groups, options.otherMembers ?? []);
   await Promise.all(groups.map((group) => group.replay()));
   const campaign = (): void => {
     for (const group of groups) group.campaign();
@@ -173,7 +175,11 @@ function newGroup({ shardId, engine, keys, onState }: GroupParts): EchoGroup {
   return group;
 }
 
-function operationsOf(keys: NodeKeys, groups: readonly EchoGroup[]): KeyOperations {
+function operationsOf(
+  keys: NodeKeys,
+  groups: readonly EchoGroup[],
+  otherMembers: readonly string[],
+): KeyOperations {
   const controlGroup = groups.find(({ shardId }) => shardId === CONTROL_SHARD);
   if (!controlGroup) throw new Error('every node has the control shard');
   return new KeyOperations({
@@ -182,6 +188,7 @@ function operationsOf(keys: NodeKeys, groups: readonly EchoGroup[]): KeyOperatio
     keyLifecycle: keys.lifecycle,
     registry: keys.registry,
     controlGroup,
+    otherMembers: () => otherMembers,
     shardIds: groups.map(({ shardId }) => shardId),
     clock: Date.now,
   });

@@ -10,7 +10,7 @@ const [shard, [key]] = [someStatus.shards[0] as ShardStatus, someStatus.keys as 
 const quiet: NodeStatus = {
   ...someStatus,
   shards: [shard],
-  keys: [{ ...key, seals: '0' }],
+  keys: [{ ...key, sealsOfCluster: '0' }],
   keks: [{ uri: 'file:/kek', outOfReach: null }],
 };
 
@@ -38,7 +38,9 @@ describe('the alarms of a node', () => {
       'audit-not-written: ENOSPC: calls that change something are refused',
     ]);
     const { dekId } = key;
-    expect(alarms({ keys: [{ ...key, seals: `${2n ** 31n}`, nonceEpoch: 0xf000 }] })).toEqual([
+    expect(
+      alarms({ keys: [{ ...key, sealsOfCluster: `${2n ** 31n}`, nonceEpoch: 0xf000 }] }),
+    ).toEqual([
       `nonce-epochs-low: raft DEK ${dekId}: rotate it`,
       `seals-high: raft DEK ${dekId}: rotate it`,
     ]);

@@ -99,6 +99,53 @@ describe('the writer registry', () => {
   });
 });
 
+describe('the counts of seals', () => {
+  const counts = new Map([
+    [other.dekId, 2n ** 64n - 1n],
+    [row.dekId, 7n],
+  ]);
+
+  it('are there again when the registry is opened again, beside the rows', async () => {
+    const directory = newDirectory();
+    const first = openWriterRegistry(directory);
+    expect(first.sealCounts).toEqual(new Map());
+    await first.put([row, other]);
+    await first.putSealCounts(new Map(counts).set(row.dekId, 1n));
+    first.putSealCountsNow(new Map([[row.dekId, 7n]]));
+    await first.close();
+    const again = opened(directory);
+    expect(again.sealCounts).toEqual(counts);
+    expect(again.rows()).toHaveLength(2);
+  });
+
+  it('go with the rows of a key that is forgotten', async () => {
+    const directory = newDirectory();
+    const first = openWriterRegistry(directory);
+    await first.put([row, other]);
+    await first.putSealCounts(counts);
+    await first.forget([row.dekId]);
+    await first.close();
+    const again = opened(directory);
+    expect(again.sealCounts).toEqual(new Map([[other.dekId, 2n ** 64n - 1n]]));
+    expect(again.rows()).toEqual([other]);
+  });
+
+  it.each([0, 7, 8, 11])('invariant 7: are refused with byte %i flipped', async (at) => {
+    const directory = newDirectory();
+    const first = openWriterRegistry(directory);
+    await first.putSealCounts(counts);
+    await first.close();
+    const raw = rawRows(directory);
+    const [planted] = [...raw.getRange()];
+    if (!planted) throw new Error('there is a count');
+    const value = Buffer.from(planted.value);
+    value[at] = (value[at] ?? 0) ^ 1;
+    await raw.put(Buffer.from(planted.key), value);
+    await raw.close();
+    expect(() => openWriterRegistry(directory)).toThrow(expect.objectContaining(CORRUPT));
+  });
+});
+
 describe('a process that is killed', () => {
   it('invariant 3: leaves every row whose put had resolved', async () => {
     for (const count of [1, 7]) {

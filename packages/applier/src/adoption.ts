@@ -20,6 +20,7 @@ import {
 } from '@raftseal/interface';
 import { isSameKey } from './bootstrap.ts';
 import { type Effect, installsOf } from './effect.ts';
+import { keyPurposes } from './entry-rules.ts';
 import {
   type ReplicatedKeyRecord,
   type ReplicatedKeyState,
@@ -244,15 +245,22 @@ function controlConflict(behind: Facts, ahead: Facts): string | undefined {
   return activeConflict(behind, ahead);
 }
 
-/** The index DEK is never rotated; the others are the same where no entry is between the two. */
+/** The active keys are the same where no entry is between the two. */
 function activeConflict(behind: Facts, ahead: Facts): string | undefined {
   const isLevel = controlApplied(behind) === controlApplied(ahead);
-  const purposes = isLevel ? (['storage', 'raft', 'index'] as const) : (['index'] as const);
-  for (const purpose of purposes) {
+  for (const purpose of isLevel ? keyPurposes : []) {
     if (behind.activeDekId[purpose] === ahead.activeDekId[purpose]) continue;
     return `another ${purpose} DEK is active`;
   }
-  return undefined;
+  if (behind.activeDekId.index !== ahead.activeDekId.index) return undefined;
+  return isSameClusterKeys(behind, ahead)
+    ? undefined
+    : `index DEK ${ahead.activeDekId.index} brings along other cluster keys`;
+}
+
+function isSameClusterKeys({ sealedClusterKeys: some }: Facts, ahead: Facts): boolean {
+  const { sealedClusterKeys: others } = ahead;
+  return some !== undefined && others !== undefined ? isSameBytes(some, others) : some === others;
 }
 
 /** An index of the control shard as a state would have it that has applied up to `applied`. */

@@ -7,9 +7,16 @@ import {
   type KeyPurpose,
   NONCE_EPOCH_MAX,
   type RegisteredBackup,
+  SEALED_CLUSTER_KEYS_BYTES,
   type WrappedKey,
 } from '@raftseal/interface';
-import type { EnableRaftEntry, KeyLifecycleEntry, NewKey, RewrappedKey } from './entry.ts';
+import type {
+  EnableRaftEntry,
+  KeyLifecycleEntry,
+  NewKey,
+  RewrappedKey,
+  RotateDekEntry,
+} from './entry.ts';
 
 /** Longest node id and KEK URI, in UTF-16 units. */
 export const TEXT_LENGTH_MAX = 2048;
@@ -50,7 +57,7 @@ export function entryProblem(entry: KeyLifecycleEntry): string | undefined {
         claimIdProblem(entry.claimId)
       );
     case 'rotate-dek':
-      return newKeyProblem(entry);
+      return newKeyProblem(entry) ?? clusterKeysProblem(entry);
     case 'enable-storage':
       return dekIdProblem(entry.dekId);
     case 'enable-raft':
@@ -95,6 +102,15 @@ function newKeyProblem({ dekId, purpose, wraps, createdAtMs }: NewKey): string |
     return `createdAtMs of DEK ${dekId} is no count of milliseconds`;
   }
   return dekIdProblem(dekId) ?? wrapsProblem(dekId, wraps);
+}
+
+function clusterKeysProblem({ purpose, sealedClusterKeys }: RotateDekEntry): string | undefined {
+  if ((purpose === 'index') !== (sealedClusterKeys !== undefined)) {
+    return 'sealed cluster keys go with an index DEK, and only with one';
+  }
+  return sealedClusterKeys === undefined || sealedClusterKeys.length === SEALED_CLUSTER_KEYS_BYTES
+    ? undefined
+    : `the sealed cluster keys are not ${SEALED_CLUSTER_KEYS_BYTES} bytes`;
 }
 
 function wrapsProblem(dekId: number, wraps: readonly WrappedKey[]): string | undefined {

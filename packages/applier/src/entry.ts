@@ -5,7 +5,7 @@
  * | --- | --- |
  * | bootstrap | [1, 1, clusterId bin, [key, key, key], [nodeId str, ...]] |
  * | register | [1, 2, nodeId str, dekId, epoch] or [1, 2, nodeId str, dekId, epoch, claimId bin] |
- * | rotate-dek | [1, 3, purpose byte, dekId, wraps, createdAtMs u64] |
+ * | rotate-dek | [1, 3, purpose byte, dekId, wraps, createdAtMs u64, nil or sealedClusterKeys bin] |
  * | enable-storage | [1, 4, dekId] |
  * | enable-raft | [1, 5, dekId, controlIndex u64, nil or [[shardId, ...], ...]] |
  * | rewrap-deks | [1, 6, [[dekId, wraps], ...]] |
@@ -24,6 +24,7 @@ import {
   type KeyPurpose,
   NONCE_EPOCH_MAX,
   RaftsealError,
+  SEALED_CLUSTER_KEYS_BYTES,
   type WrappedKey,
 } from '@raftseal/interface';
 import { Packr } from 'msgpackr';
@@ -91,6 +92,8 @@ export interface RegisterEntry {
 /** Makes a new DEK the one that new seals of its purpose use. */
 export interface RotateDekEntry extends NewKey {
   readonly kind: 'rotate-dek';
+  /** With an index DEK, and only with one: 80 bytes, the keys of the cluster sealed under it. */
+  readonly sealedClusterKeys?: Uint8Array | undefined;
 }
 
 /** Seals stored values from the next entry on. */
@@ -217,7 +220,7 @@ function entryFields(entry: KeyLifecycleEntry): unknown[] {
     case 'register':
       return registerFields(entry);
     case 'rotate-dek':
-      return keyFields(entry);
+      return [...keyFields(entry), bytesOrNil(entry.sealedClusterKeys)];
     case 'enable-storage':
       return [entry.dekId];
     case 'enable-raft':
@@ -233,6 +236,10 @@ function entryFields(entry: KeyLifecycleEntry): unknown[] {
     case 'forget-backup':
       return [entry.backupId];
   }
+}
+
+function bytesOrNil(bytes: Uint8Array | undefined): Buffer | null {
+  return bytes === undefined ? null : Buffer.from(bytes);
 }
 
 function registerFields({ nodeId, dekId, epoch, claimId }: RegisterEntry): unknown[] {
@@ -304,8 +311,11 @@ const entryReaders: Readonly<Record<number, EntryReader>> = {
     };
   },
   3: (reader, fields) => {
-    expectFields('rotate-dek', fields, 4);
-    return { kind: 'rotate-dek', ...readKey(reader) };
+    expectFields('rotate-dek', fields, 5);
+    const key = { kind: 'rotate-dek', ...readKey(reader) } as const;
+    if (reader.nil()) return key;
+    const bounds = { min: SEALED_CLUSTER_KEYS_BYTES, max: SEALED_CLUSTER_KEYS_BYTES };
+    return { ...key, sealedClusterKeys: reader.byteString('sealedClusterKeys', bounds) };
   },
   4: (reader, fields) => {
     expectFields('enable-storage', fields, 1);

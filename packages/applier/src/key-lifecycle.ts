@@ -8,6 +8,7 @@
  *   the sidecar is durable it leaves the state unchanged, after it the state follows the disk.
  * - No clock is read. Timers only bound waits.
  */
+import type { ClusterKeys } from '@raftseal/envelope';
 import {
   assert,
   CONTROL_SHARD,
@@ -20,14 +21,15 @@ import {
   RaftsealError,
   type WriterRegistry,
 } from '@raftseal/interface';
-import { deriveMacKey, type SidecarMac } from '@raftseal/sidecar';
+import type { SidecarMac } from '@raftseal/sidecar';
 import { adoption } from './adoption.ts';
 import type { NoteEntry } from './applied-entry.ts';
 import type { UnwrapDek } from './dek-unwrap.ts';
+import { DerivedKeys } from './derived-keys.ts';
 import { type Effect, type Install, installsOf, type Outcome } from './effect.ts';
 import { decodeEntry, type KeyLifecycleEntry } from './entry.ts';
 import { type NonceClaim, NonceClaims } from './nonce-claims.ts';
-import { deriveReplicatedMacKey, encodeReplicatedKeyState } from './replicated-codec.ts';
+import { encodeReplicatedKeyState } from './replicated-codec.ts';
 import { type ReplicatedKeyState, replicatedKeyState } from './replicated-key-state.ts';
 import { checkNode } from './startup-checks.ts';
 import { type StartTimer, StateWaits, startTimer } from './state-waits.ts';
@@ -90,7 +92,7 @@ export class KeyLifecycle {
   readonly #applying = new Set<number>();
   readonly #haltedAt = new Map<number, bigint>();
   #state: KeyState;
-  #macKeys: { readonly sidecar: Buffer; readonly replicated: Buffer } | undefined;
+  readonly #derived = new DerivedKeys();
   #controlHeadIndex: bigint | undefined;
   #closed = false;
   /** Settles, never rejects, once the calls so far are done. */
@@ -114,6 +116,11 @@ export class KeyLifecycle {
   /** As the sidecar holds it. */
   get state(): KeyState {
     return this.#state;
+  }
+
+  /** What rows are named with; stays the same. Undefined before there are keys. */
+  get clusterKeys(): ClusterKeys | undefined {
+    return this.#derived.clusterKeys;
   }
 
   /**
@@ -195,8 +202,9 @@ export class KeyLifecycle {
     return this.#enqueue(async () => {
       this.#checkStarted();
       const replicated = replicatedKeyState(this.#state, this.#parts.registry.rows());
-      if (replicated === undefined || this.#macKeys === undefined) return undefined;
-      return encodeReplicatedKeyState(replicated, this.#macKeys.replicated);
+      const macKeys = this.#derived.macKeys(this.#state);
+      if (replicated === undefined || macKeys === undefined) return undefined;
+      return encodeReplicatedKeyState(replicated, macKeys.replicated);
     });
   }
 
@@ -292,13 +300,12 @@ export class KeyLifecycle {
     this.#claims.abandon();
   }
 
-  /** Ends waits, lets what runs finish, wipes the MAC keys. Idempotent. */
+  /** Ends waits, lets what runs finish, wipes what was derived. Idempotent. */
   async close(): Promise<void> {
     this.#closed = true;
     this.#waits.abandon(closed());
     await this.#queue;
-    this.#macKeys?.sidecar.fill(0);
-    this.#macKeys?.replicated.fill(0);
+    this.#derived.wipe();
   }
 
   #enqueue<Result>(task: () => Promise<Result>): Promise<Result> {
@@ -362,14 +369,17 @@ export class KeyLifecycle {
   }
 
   #checkStarted(): void {
-    const started = this.#state.clusterId === undefined || this.#macKeys !== undefined;
+    const { clusterId } = this.#state;
+    const started = clusterId === undefined || this.#derived.macKeys(this.#state) !== undefined;
     assert(started, 'startupInstall comes before anything is applied or claimed');
   }
 
   async #perform(effect: Effect, step: Step): Promise<void> {
     switch (effect.kind) {
       case 'load-deks':
-        return await failingWith('RAFTSEAL_APPLIER_LOAD_FAILED', () => this.#loadDeks(effect));
+        return await failingWith('RAFTSEAL_APPLIER_LOAD_FAILED', () =>
+          this.#loadDeks(effect, step),
+        );
       case 'writer-rows':
         return await failingWith('RAFTSEAL_APPLIER_REGISTRY_FAILED', () =>
           this.#parts.registry.put(effect.rows),
@@ -390,16 +400,20 @@ export class KeyLifecycle {
   }
 
   /** All are unwrapped before one is added: a KEK that fails leaves the keyring as it was. */
-  async #loadDeks({ clusterId, keys }: Effect & { kind: 'load-deks' }): Promise<void> {
+  async #loadDeks(
+    { clusterId, keys }: Effect & { kind: 'load-deks' },
+    { state }: Step,
+  ): Promise<void> {
     const unwrapped: { dekId: number; purpose: KeyPurpose; dek: Uint8Array }[] = [];
     try {
       for (const [dekId, key] of keys) {
         const { purpose } = key;
         const dek = await this.#parts.unwrapDek(key, { clusterId, dekId, purpose });
         unwrapped.push({ dekId, purpose, dek });
+        if (purpose === 'index') this.#derived.check(state, dekId, dek);
       }
       for (const { dekId, purpose, dek } of unwrapped) {
-        if (purpose === 'index') this.#setMacKeys(dek);
+        if (purpose === 'index') this.#derived.add(state, dekId, dek);
         this.#parts.keyring.add(dekId, purpose, dek);
         this.#loaded.add(dekId);
       }
@@ -411,27 +425,25 @@ export class KeyLifecycle {
   async #unloadDeks(dekIds: readonly number[]): Promise<void> {
     for (const dekId of dekIds) {
       this.#parts.keyring.delete(dekId);
+      this.#derived.delete(dekId);
       this.#loaded.delete(dekId);
     }
     this.#claims.forget(dekIds);
     await this.#parts.registry.forget(dekIds);
   }
 
-  #setMacKeys(indexDek: Uint8Array): void {
-    this.#macKeys = {
-      sidecar: deriveMacKey(indexDek),
-      replicated: deriveReplicatedMacKey(indexDek),
-    };
-  }
-
-  /** The MAC is made under the index DEK, the one that is never rotated. */
+  /**
+   * The MAC is made under the index DEK that is active in the state itself: whoever reads the file
+   * finds that DEK in it, whichever side of a rotation a crash has left it on.
+   */
   async #write({ state, onDurable }: Step): Promise<void> {
-    assert(this.#macKeys !== undefined, 'the index DEK is loaded before a state is written');
     const before = this.#state;
     const next = { ...state, generation: before.generation + 1n };
+    const macKeys = this.#derived.macKeys(next);
+    assert(macKeys !== undefined, 'the index DEK is loaded before a state is written');
     await this.#parts.sidecar.write(next, {
       dekId: next.activeDekId.index,
-      macKey: this.#macKeys.sidecar,
+      macKey: macKeys.sidecar,
     });
     this.#state = next;
     onDurable?.(before);

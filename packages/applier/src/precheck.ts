@@ -7,9 +7,10 @@
  * its log, and keeps one lock from the question until its own apply of the entry: two requests that
  * are checked side by side could both pass and the second one halt.
  */
-import { CONTROL_SHARD, codeOf, type KeyState, RaftsealError } from '@raftseal/interface';
+import { assert, CONTROL_SHARD, codeOf, type KeyState, RaftsealError } from '@raftseal/interface';
 import { encodeSidecar, SIDECAR_BYTES_MAX } from '@raftseal/sidecar';
 import type { UnwrapDek } from './dek-unwrap.ts';
+import { checkSameClusterKeys, clusterKeysOf } from './derived-keys.ts';
 import type { Outcome } from './effect.ts';
 import { encodeEntry, type KeyLifecycleEntry } from './entry.ts';
 import { transition } from './transition.ts';
@@ -43,7 +44,7 @@ const STATE_BYTES_MAX = SIDECAR_BYTES_MAX - 1024 * 1024;
  * Whether an entry may be proposed.
  * @throws RAFTSEAL_APPLIER_*, never fatal: the codes that apply would halt with; besides them
  *   _ALREADY_BOOTSTRAPPED and _DEK_CONFLICT for repetitions, _EPOCH_STALE for a registration below
- *   the registered one, _STATE_TOO_LARGE; and what `unwrapDek` throws for a wrap that this node's
+ *   the registered one, _STATE_TOO_LARGE, _CLUSTER_KEYS; and what `unwrapDek` throws for a wrap that this node's
  *   KEK does not open.
  */
 export async function precheck(parts: PrecheckParts, proposed: ProposedEntry): Promise<Precheck> {
@@ -64,10 +65,33 @@ export async function precheck(parts: PrecheckParts, proposed: ProposedEntry): P
     const { clusterId } = effect;
     for (const [dekId, key] of effect.keys) {
       const dek = await parts.unwrapDek(key, { clusterId, dekId, purpose: key.purpose });
-      dek.fill(0);
+      try {
+        if (entry.kind === 'rotate-dek') await checkClusterKeys(parts, state, { dekId, dek });
+      } finally {
+        dek.fill(0);
+      }
     }
   }
   return { body, outcome };
+}
+
+/** A new index DEK brings along what the active one stands for. */
+async function checkClusterKeys(
+  { state, unwrapDek }: PrecheckParts,
+  next: KeyState,
+  { dekId, dek }: { readonly dekId: number; readonly dek: Uint8Array },
+): Promise<void> {
+  const { clusterId, activeDekId } = state;
+  if (next.activeDekId.index !== dekId || clusterId === undefined) return;
+  const active = state.keys.get(activeDekId.index);
+  assert(active !== undefined, 'the active index DEK is among the keys');
+  const binding = { clusterId, dekId: activeDekId.index, purpose: 'index' } as const;
+  const activeDek = await unwrapDek(active, binding);
+  try {
+    checkSameClusterKeys(clusterKeysOf(state, activeDek), clusterKeysOf(next, dek), dekId);
+  } finally {
+    activeDek.fill(0);
+  }
 }
 
 /** A repetition of what was asked once is harmless in a log, and a mistake in a request. */

@@ -17,9 +17,10 @@
  * | 10 | retired | [[dekId, purpose byte, controlIndex u64], ...] |
  * | 11 | sealedOnlyIndex | nil or u64 |
  * | 12 | backups | [[backupId str, createdAtMs u64, [dekId, ...]], ...] |
+ * | 13 | sealedClusterKeys | nil or bin, 80 bytes |
  *
  * Lists ascend by their ids, so that equal states give equal bytes. The MAC key derives
- * (HKDF-SHA-256, RFC 5869) from the index DEK, as the one of a sidecar does, under a label of its
+ * (HKDF-SHA-256, RFC 5869) from the active index DEK, as the one of a sidecar does, under a label of its
  * own: neither can stand for the other. That DEK is itself in the state, wrapped, so what is decoded
  * stays unverified until it is unwrapped.
  */
@@ -32,6 +33,7 @@ import {
   purposeByte,
   RaftsealError,
   type RegisteredBackup,
+  SEALED_CLUSTER_KEYS_BYTES,
   type WriterRow,
 } from '@raftseal/interface';
 import { Packr } from 'msgpackr';
@@ -129,6 +131,7 @@ function fieldsOf(replicated: ReplicatedKeyState): unknown[] {
     [...replicated.backups]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([backupId, { createdAtMs, dekIds }]) => [backupId, BigInt(createdAtMs), dekIds]),
+    replicated.sealedClusterKeys === undefined ? null : Buffer.from(replicated.sealedClusterKeys),
   ];
 }
 
@@ -195,7 +198,7 @@ export async function openReplicatedKeyState(
 }
 
 function readState(reader: PlainReader): ReplicatedKeyState {
-  reader.tuple('the whole', 13);
+  reader.tuple('the whole', 14);
   reader.integer('version', { min: VERSION, max: VERSION });
   const bounds = { min: CLUSTER_ID_BYTES, max: CLUSTER_ID_BYTES };
   const state = {
@@ -219,6 +222,7 @@ function readState(reader: PlainReader): ReplicatedKeyState {
     }),
     sealedOnlyIndex: reader.nil() ? undefined : reader.u64('sealedOnlyIndex'),
     backups: readBackups(reader),
+    sealedClusterKeys: readClusterKeys(reader),
   };
   reader.end();
   return state;
@@ -266,6 +270,12 @@ function readRows(reader: PlainReader): WriterRow[] {
     const firstEpoch = reader.integer('firstEpoch', epochs);
     return { dekId, writerId, firstEpoch, lastEpoch: reader.integer('lastEpoch', epochs) };
   });
+}
+
+function readClusterKeys(reader: PlainReader): Uint8Array | undefined {
+  if (reader.nil()) return undefined;
+  const bounds = { min: SEALED_CLUSTER_KEYS_BYTES, max: SEALED_CLUSTER_KEYS_BYTES };
+  return reader.byteString('sealedClusterKeys', bounds);
 }
 
 function readBackups(reader: PlainReader): Map<string, RegisteredBackup> {

@@ -5,10 +5,9 @@
  * leader, this one or the next, is ever unable to seal after a rotation. As for `Bootstrap`, no
  * process can have sealed under a key that did not exist.
  *
- * The index DEK is not rotated: it names the stored rows, and under another one no row would be
- * found. Leaders do not propose it. In a log it is fatal rather than ignored: only a release that
- * can rename rows would have put it there, and a replica that ignored it would name its rows
- * otherwise than the others.
+ * An index DEK seals nothing, so nobody registers under it. It brings the keys of the cluster along,
+ * which rows are named with, so that no row is renamed; whether they are the same ones is looked at
+ * as the DEK is loaded, before anything is durable.
  */
 import { fatalError, type KeyState } from '@raftseal/interface';
 import { isSameKey, newRecord } from './bootstrap.ts';
@@ -21,14 +20,7 @@ export function rotateDek(
   { registry }: TransitionContext,
   entry: RotateDekEntry,
 ): Change {
-  const { purpose, dekId } = entry;
-  if (purpose === 'index') {
-    throw fatalError(
-      'RAFTSEAL_APPLIER_INDEX_DEK_ROTATION',
-      `expected a storage or raft DEK to be rotated; found the index DEK, to ${dekId}. ` +
-        'Start a release that can rename rows, if one proposed this.',
-    );
-  }
+  const { purpose, dekId, sealedClusterKeys } = entry;
   if (state.retired.has(dekId)) {
     throw fatalError(
       'RAFTSEAL_APPLIER_DEK_CONFLICT',
@@ -52,12 +44,14 @@ export function rotateDek(
   const fields = {
     keys: new Map(state.keys).set(dekId, record),
     activeDekId: { ...state.activeDekId, [purpose]: dekId },
+    ...(sealedClusterKeys && { sealedClusterKeys: Uint8Array.from(sealedClusterKeys) }),
   };
+  const writerIds = purpose === 'index' ? [] : state.writers.keys();
   return {
     outcome: { kind: 'applied' },
     fields,
     keys: new Map([[dekId, record]]),
-    rows: firstRows(registry, { dekId, writerIds: state.writers.keys() }),
+    rows: firstRows(registry, { dekId, writerIds }),
     installs: purpose === 'raft' ? installsOf({ ...state, ...fields }) : [],
   };
 }

@@ -33,6 +33,7 @@ export function initialKeyState(nodeId: string): KeyState {
     sealedOnlyIndex: undefined,
     activeDekId: { storage: 0, raft: 0, index: 0 },
     keys: new Map(),
+    sealedClusterKeys: undefined,
     retired: new Map(),
     writers: new Map(),
     backups: new Map(),

@@ -43,6 +43,7 @@ beforeAll(async () => {
     [0, 6n, await rotation(5, 'raft')],
     [0, 7n, registration('a', 2, 6)],
     [0, 8n, registration('b', 5, 3)],
+    [0, 9n, await rotation(8, 'index')],
   ];
   const peer = await live(new Disk(), 'b', life);
   const bytes = await peer.lifecycle.exportKeyState();
@@ -97,7 +98,7 @@ const situations: readonly Situation[] = [
     nodeId: 'a',
     disk: async () => {
       const disk = new Disk();
-      await live(disk, 'a', [...life, [0, 9n, registration('a', 5, 8)]]);
+      await live(disk, 'a', [...life, [0, 10n, registration('a', 5, 8)]]);
       disk.sidecar = undefined;
       return disk;
     },
@@ -167,25 +168,25 @@ describe.each(situations)('an adoption by $what', ({ nodeId, disk: makeDisk, poi
     const process = await start(await makeDisk(), nodeId);
     await process.lifecycle.adopt(replicated);
     const later: readonly Placed[] = [
-      [0, 9n, registration('a', 5, 7)],
-      [0, 10n, registration('a', 5, 8)],
-      [0, 11n, await rotation(6, 'storage')],
+      [0, 10n, registration('a', 5, 7)],
+      [0, 11n, registration('a', 5, 8)],
+      [0, 12n, await rotation(6, 'storage')],
     ];
     for (const placed of [...life, ...later]) await process.apply(...placed);
     expect(process.registry.row(5, 1)).toMatchObject({ lastEpoch: 8 });
-    expect(process.state.activeDekId).toEqual({ storage: 6, raft: 5, index: 3 });
+    expect(process.state.activeDekId).toEqual({ storage: 6, raft: 5, index: 8 });
   });
 
   it('invariant 3: gives the next claim an epoch above every one that is registered', async () => {
     const process = await start(await makeDisk(), nodeId);
     await process.lifecycle.adopt(replicated);
-    if (nodeId === 'd') await process.apply(0, 9n, registration('d', 2, 1));
+    if (nodeId === 'd') await process.apply(0, 10n, registration('d', 2, 1));
     const writerId = nodeId === 'd' ? 3 : 1;
     const before = process.registry.row(2, writerId)?.lastEpoch ?? 0;
     const claim = await process.lifecycle.claimNonceEpoch(2);
     expect(claim.writerId).toBe(writerId);
     expect(claim.nonceEpoch).toBeGreaterThan(before);
-    await process.apply(0, 10n, registrationOf(nodeId, 2, claim));
+    await process.apply(0, 11n, registrationOf(nodeId, 2, claim));
     expect(process.lifecycle.isRegistered(2)).toBe(true);
   });
 });

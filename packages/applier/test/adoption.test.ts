@@ -29,6 +29,7 @@ import {
   registrationOf,
   retirement,
   rotation,
+  sealedUnder,
   sharedState,
 } from './world.ts';
 
@@ -321,16 +322,6 @@ describe('a state that is not of the same logs', () => {
       }),
     ],
     ['another node for a writer', ({ writers }) => ({ writers: new Map(writers).set(3, 'x') })],
-    [
-      'another index DEK',
-      async ({ keys, activeDekId }) => {
-        const { dekId, ...key } = await foreignKey(9, 'index');
-        return {
-          keys: new Map(keys).set(dekId, key),
-          activeDekId: { ...activeDekId, index: dekId },
-        };
-      },
-    ],
   ];
 
   it.each(changes)(
@@ -361,6 +352,32 @@ describe('a state that is not of the same logs', () => {
       await expect(process.lifecycle.adopt(changed), what).rejects.toEqual(CONFLICT);
     }
     expect(process.state).toBe(before);
+  });
+
+  it('with other cluster keys under the same index DEK is refused', async () => {
+    const rotated: readonly Placed[] = [...life, [0, 8n, await rotation(9, 'index')]];
+    const process = await peer(rotated, 'a');
+    const { state } = process;
+    const other = await given(await peer(rotated));
+    const changed = { ...other, sealedClusterKeys: sealedUnder(9, 4) };
+    const later = { ...changed, appliedIndex: new Map(other.appliedIndex).set(0, 9n) };
+    await expect(process.lifecycle.adopt(changed)).rejects.toEqual(CONFLICT);
+    await expect(process.lifecycle.adopt(later)).rejects.toEqual(CONFLICT);
+    expect(process.state).toBe(state);
+  });
+
+  it('whose new index DEK brings other cluster keys along is not loaded', async () => {
+    const disk = new Disk();
+    const process = await live(await Process.start(disk), life);
+    const before = disk.copy();
+    const other = await given(await peer([...life, [0, 8n, await rotation(9, 'index')]]));
+    const changed = { ...other, sealedClusterKeys: sealedUnder(9, 4) };
+    await expect(process.lifecycle.adopt(changed)).rejects.toMatchObject({
+      code: 'RAFTSEAL_APPLIER_LOAD_FAILED',
+      cause: { code: 'RAFTSEAL_APPLIER_CLUSTER_KEYS' },
+    });
+    expect(disk).toEqual(before);
+    expect(process.keyring.has(9)).toBe(false);
   });
 
   it('with another active key at the same index is refused', async () => {

@@ -15,6 +15,7 @@ import {
   registration,
   retirement,
   rewrap,
+  rotationTo,
 } from './world.ts';
 
 /** An entry and the shard it goes to; `gap` is how far its index is from the one before. */
@@ -71,7 +72,7 @@ export function commands(pool: KeyPool, { foreign }: { foreign: boolean }): fc.A
     },
     {
       weight: 5,
-      arbitrary: fc.constantFrom(...keys).map((key) => ({ kind: 'rotate-dek' as const, ...key })),
+      arbitrary: fc.constantFrom(...keys).map(rotationTo),
     },
     { weight: 4, arbitrary: dekId.map(enableStorage) },
     { weight: 3, arbitrary: fc.constantFrom(...pool.rewraps) },

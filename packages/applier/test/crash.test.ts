@@ -15,6 +15,7 @@ import {
   enableSealedOnly,
   enableStorage,
   FileDisk,
+  forgetting,
   localState,
   marker,
   newKey,
@@ -45,6 +46,10 @@ beforeAll(async () => {
     [0, 14n, retirement(2)],
     [0, 15n, backup('monday', 3, 4, 5)],
     [0, 16n, enableSealedOnly],
+    [0, 17n, await rotation(9, 'index')],
+    [0, 18n, await rotation(10, 'index')],
+    [0, 19n, forgetting('monday')],
+    [0, 20n, retirement(3)],
   ];
 });
 
@@ -138,7 +143,7 @@ describe('a crash between any two effects, and a replay', () => {
     });
 
     it.each(crashPoints)('converges when it is %s', async (point) => {
-      for (const at of [0, 6, 7]) {
+      for (const at of [0, 6, 7, 14, 15, 17]) {
         const next = await interrupted(fileDisk(), { at, point, from: 0 });
         if (next !== undefined) expect(endOf(next), `entry ${at}`).toEqual(expected);
       }

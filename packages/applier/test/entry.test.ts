@@ -10,7 +10,7 @@ import {
   MemoryWriterRegistry,
   transition,
 } from '../src/index.ts';
-import { bootstrapEntry, emptyState } from './world.ts';
+import { bootstrapEntry, emptyState, rotationTo } from './world.ts';
 
 const packr = new Packr({ useRecords: false });
 const pack = (value: unknown): Buffer => Buffer.from(packr.pack(value));
@@ -84,7 +84,7 @@ const entries: fc.Arbitrary<KeyLifecycleEntry> = fc.oneof(
   fc
     .tuple(fc.constantFrom<KeyPurpose>('storage', 'raft', 'index'), u32)
     .chain(([purpose, dekId]) => key(purpose, dekId))
-    .map((made) => ({ kind: 'rotate-dek' as const, ...made })),
+    .map(rotationTo),
   u32.map((dekId) => ({ kind: 'enable-storage' as const, dekId })),
   fc.record({ kind: fc.constant('enable-raft' as const), dekId: u32, controlIndex }),
   fc.record({
@@ -184,8 +184,11 @@ describe('a key-lifecycle entry', () => {
     ['a short claim id', [1, 2, 'a', 7, 1, Buffer.alloc(15)]],
     ['a long claim id', [1, 2, 'a', 7, 1, Buffer.alloc(17)]],
     ['a field after the claim id', [1, 2, 'a', 7, 1, Buffer.alloc(16), 0]],
-    ['an unknown purpose', [1, 3, 4, 7, [['k', Buffer.from('w')]], 1n]],
-    ['no wraps', [1, 3, 1, 7, [], 1n]],
+    ['an unknown purpose', [1, 3, 4, 7, [['k', Buffer.from('w')]], 1n, null]],
+    ['no wraps', [1, 3, 1, 7, [], 1n, null]],
+    ['an index DEK alone', [1, 3, 3, 7, [['k', Buffer.from('w')]], 1n, null]],
+    ['cluster keys of 79 bytes', [1, 3, 3, 7, [['k', Buffer.from('w')]], 1n, Buffer.alloc(79)]],
+    ['a raft DEK with cluster keys', [1, 3, 2, 7, [['k', Buffer.from('w')]], 1n, Buffer.alloc(80)]],
     [
       'two wraps under one KEK',
       [
@@ -198,9 +201,10 @@ describe('a key-lifecycle entry', () => {
           ['k', Buffer.from('v')],
         ],
         1n,
+        null,
       ],
     ],
-    ['a time past 2^53', [1, 3, 1, 7, [['k', Buffer.from('w')]], 2n ** 53n]],
+    ['a time past 2^53', [1, 3, 1, 7, [['k', Buffer.from('w')]], 2n ** 53n, null]],
     ['a Date', [1, 4, new Date(0)]],
     ['a Set', [1, 4, new Set([7])]],
     ['a RegExp', [1, 2, /(a+)+$/, 7, 1]],
@@ -215,8 +219,8 @@ describe('a key-lifecycle entry', () => {
   });
 
   it('HAZARD FW-09: with an empty wrap is refused by its length', () => {
-    expect(refusal(pack([1, 3, 1, 7, [['k', Buffer.alloc(0)]], 1n]))).toBe(MALFORMED);
-    expect(refusal(pack([1, 3, 1, 7, [['k', Buffer.alloc(1)]], 1n]))).toBeUndefined();
+    expect(refusal(pack([1, 3, 1, 7, [['k', Buffer.alloc(0)]], 1n, null]))).toBe(MALFORMED);
+    expect(refusal(pack([1, 3, 1, 7, [['k', Buffer.alloc(1)]], 1n, null]))).toBeUndefined();
   });
 
   it('of a registration that nobody claimed has no claim id', () => {
@@ -241,8 +245,8 @@ describe('a key-lifecycle entry', () => {
     const claims = ['dd7fffffff', 'ddffffffff', '930102dbffffffff', '950103', '9301020adbffffffff'];
     for (const claim of claims) expect(refusal(Buffer.from(claim, 'hex'))).toBe(MALFORMED);
     // A list of 2^32 - 1 wraps, and one wrap of 2^32 - 1 bytes.
-    expect(refusal(Buffer.from('9601030107ddffffffff', 'hex'))).toBe(MALFORMED);
-    expect(refusal(Buffer.from('960103010791' + '92a16bc6ffffffff', 'hex'))).toBe(MALFORMED);
+    expect(refusal(Buffer.from('9701030107ddffffffff', 'hex'))).toBe(MALFORMED);
+    expect(refusal(Buffer.from('970103010791' + '92a16bc6ffffffff', 'hex'))).toBe(MALFORMED);
   });
 
   it('over 1 MiB is refused before it is read', async () => {

@@ -24,6 +24,7 @@ import {
   type Process,
   registration,
   rotation,
+  sealedUnder,
 } from './world.ts';
 
 const unwrapDek = unwrapWith([kek]);
@@ -111,10 +112,20 @@ describe('before it proposes, a leader refuses', () => {
     await expect(ask(process, zero)).rejects.toEqual(refused('RAFTSEAL_APPLIER_ENTRY_MALFORMED'));
   });
 
-  it('a rotation of the index DEK', async () => {
-    await expect(ask(await bootstrapped(), await rotation(9, 'index'))).rejects.toEqual(
-      refused('RAFTSEAL_APPLIER_INDEX_DEK_ROTATION'),
+  it('an index DEK that brings other cluster keys along, or none that open', async () => {
+    const process = await bootstrapped();
+    const rotate = await rotation(9, 'index');
+    await expect(ask(process, { ...rotate, sealedClusterKeys: sealedUnder(9, 4) })).rejects.toEqual(
+      refused('RAFTSEAL_APPLIER_CLUSTER_KEYS'),
     );
+    await expect(
+      ask(process, { ...rotate, sealedClusterKeys: sealedUnder(10) }),
+    ).rejects.toMatchObject({ code: 'RAFTSEAL_ENVELOPE_INTEGRITY', fatal: false });
+    const { sealedClusterKeys: _, ...without } = rotate;
+    await expect(ask(process, without)).rejects.toEqual(
+      refused('RAFTSEAL_APPLIER_ENTRY_MALFORMED'),
+    );
+    expect((await ask(process, rotate)).outcome).toEqual({ kind: 'applied' });
   });
 
   it('HAZARD ADM-23, ADM-24: a stale epoch, of any node', async () => {

@@ -66,7 +66,7 @@ export class ReferenceModel {
         return 'applied';
       }
       case 'rotate-dek': {
-        if (entry.purpose === 'index' || this.retired.has(entry.dekId)) return 'fatal';
+        if (this.retired.has(entry.dekId)) return 'fatal';
         const known = this.keys.get(entry.dekId);
         if (known !== undefined) return known === content(entry) ? 'no-op' : 'fatal';
         this.#add(entry);

@@ -151,9 +151,11 @@ const fixed: ReplicatedKeyState = {
   cutoverIntent: { controlIndex: 9n, waves: [[7], [8, 70_000]] },
   storageIndex: 4n,
   activeDekId: { storage: 1, raft: 0xffff_ffff, index: 3 },
+  sealedClusterKeys: new Uint8Array(80).fill(5),
   keys: new Map([
     [1, fixedKey('storage', 1)],
     [3, fixedKey('index', 3)],
+    [4, fixedKey('index', 2)],
     [0xffff_ffff, fixedKey('raft', 4)],
   ]),
   writers: new Map([
@@ -289,6 +291,8 @@ describe('a replicated key state that cannot be is refused though its MAC is rig
   const wrap = ['k', Buffer.from('w')];
   const cases: readonly (readonly [string, number, unknown])[] = [
     ['of another version', 0, 2],
+    ['with cluster keys and one index DEK', 13, Buffer.alloc(80)],
+    ['with cluster keys as text', 13, 'sealed'],
     ['with a short cluster id', 1, Buffer.alloc(15)],
     ['that applied nothing', 2, []],
     [

@@ -30,6 +30,7 @@ import {
   MemoryWriterRegistry,
   type NewKey,
   type RewrappedKey,
+  type RotateDekEntry,
   transition,
 } from '../src/index.ts';
 import { describeInstall, describeRow } from './world.ts';
@@ -128,7 +129,7 @@ function parseEntry([kind = '', ...words]: string[]): KeyLifecycleEntry {
         epoch: Number(text('epoch')),
       };
     case 'rotate':
-      return { kind: 'rotate-dek', ...parseKey(words[0] ?? '', variant) };
+      return parseRotation(parseKey(words[0] ?? '', variant));
     case 'enable-storage':
       return { kind, dekId: Number(text('dek')) };
     case 'enable-raft':
@@ -163,6 +164,11 @@ function parseKey(word: string, variant: number): NewKey {
     wraps: [{ kekUri: 'file:kek', bytes: Uint8Array.of(Number(dekId) & 0xff, variant) }],
     createdAtMs: 1000,
   };
+}
+
+function parseRotation(key: NewKey): RotateDekEntry {
+  const sealedClusterKeys = new Uint8Array(80).fill(key.dekId);
+  return { kind: 'rotate-dek', ...key, ...(key.purpose === 'index' && { sealedClusterKeys }) };
 }
 
 function parseRewrap(word: string): RewrappedKey {
@@ -204,6 +210,9 @@ function describeState(state: KeyState): string[] {
   const backups = [...state.backups].map(([id, { dekIds }]) => `${id}:${dekIds.join(',')}`);
   return [
     `active storage=${storage} raft=${raft} index=${index}`,
+    ...(state.sealedClusterKeys === undefined
+      ? []
+      : [`cluster keys sealed under ${state.sealedClusterKeys[0]}`]),
     `keys ${keys.join(' ') || 'none'}`,
     `writers ${pairs(state.writers)}`,
     `applied ${pairs(state.appliedIndex)}`,

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Keyring } from '@raftseal/envelope';
+import { ClusterKeys, Keyring } from '@raftseal/envelope';
 import type { KeyPurpose, KeyState, WriterRegistry, WriterRow } from '@raftseal/interface';
 import { kekInMemory } from '@raftseal/kek-memory';
 import {
@@ -30,6 +30,7 @@ import {
   type NonceClaim,
   type Outcome,
   type PlacedEntry,
+  type RotateDekEntry,
   readKeyState,
   type SidecarPort,
   unwrapWith,
@@ -93,8 +94,21 @@ export async function rotation(
   dekId: number,
   purpose: KeyPurpose,
   variant = 0,
-): Promise<KeyLifecycleEntry> {
-  return { kind: 'rotate-dek', ...(await newKey(dekId, purpose, variant)) };
+): Promise<RotateDekEntry> {
+  return rotationTo(await newKey(dekId, purpose, variant));
+}
+
+/** The rotation to a key; an index DEK brings the keys of the cluster along. */
+export function rotationTo(key: NewKey): RotateDekEntry {
+  const { dekId, purpose } = key;
+  const sealedClusterKeys = purpose === 'index' ? sealedUnder(dekId) : undefined;
+  return { kind: 'rotate-dek', ...key, ...(sealedClusterKeys && { sealedClusterKeys }) };
+}
+
+/** The cluster keys, sealed under an index DEK; those of another cluster for another first DEK. */
+export function sealedUnder(dekId: number, firstDekId = 3): Uint8Array {
+  const binding = { clusterId, dekId, dek: dekOf(dekId) };
+  return Uint8Array.from(ClusterKeys.derived(dekOf(firstDekId)).seal(binding));
 }
 
 export function registration(nodeId: string, dekId: number, epoch: number): KeyLifecycleEntry {

@@ -6,15 +6,22 @@ export class Counter64 {
   /** The higher and lower 32 bits of the value. */
   high = 0;
   low = 0;
-  readonly #limitHigh: number;
-  readonly #limitLow: number;
+  #limitHigh = 0;
+  #limitLow = 0;
 
   /** Both u64, `start` not above `limit`. */
   constructor({ start, limit }: { readonly start: bigint; readonly limit: bigint }) {
     this.high = Number(start >> 32n);
     this.low = Number(start & 0xffff_ffffn);
-    this.#limitHigh = Number(limit >> 32n);
-    this.#limitLow = Number(limit & 0xffff_ffffn);
+    this.limitTo(limit);
+  }
+
+  /** Moves the limit, a u64; one below the value comes to the value itself. */
+  limitTo(limit: bigint): void {
+    const { value } = this;
+    const reachable = limit < value ? value : limit;
+    this.#limitHigh = Number(reachable >> 32n);
+    this.#limitLow = Number(reachable & 0xffff_ffffn);
   }
 
   get value(): bigint {

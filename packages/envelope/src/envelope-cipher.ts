@@ -19,6 +19,8 @@ export interface SealingKey {
   /** Non-zero u32. */
   readonly dekId: number;
   readonly nonces: NonceSequence;
+  /** For what must be sealed even where the limit of the sequence refuses all else. */
+  readonly fromReserve?: boolean;
 }
 
 export interface SealRequest {
@@ -37,7 +39,7 @@ export function sealEnvelope(request: SealRequest, plaintext: Uint8Array): Bytes
   const sealed = allocate(headroomBytes + ENVELOPE_OVERHEAD_BYTES + plaintext.length);
   for (let i = 0; i < headroomBytes; i++) sealed[i] = 0;
   writeHeader(sealed, headroomBytes, version, under.dekId);
-  under.nonces.draw(sealed, headroomBytes + NONCE_OFFSET);
+  under.nonces.draw(sealed, headroomBytes + NONCE_OFFSET, under.fromReserve);
   sealInto(key, aad, plaintext, sealed, headroomBytes);
   return sealed;
 }

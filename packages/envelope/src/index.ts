@@ -4,6 +4,7 @@
  * - {@link Keyring}: the DEKs that this process can use, each for one purpose.
  * - {@link NonceSequence}: nonces that never repeat under one DEK.
  * - {@link RaftSeal}, {@link StorageSeal}: seal and open, bound to the place of an entry or a value.
+ * - {@link ClusterKeys}: what rows are named with, over every rotation of the index DEK.
  * - {@link StoreRowSeal}: the `RowSeal` port of a store, row keys included.
  * - {@link decodeEnvelope}, {@link decodeNonce}: for tools that report on envelopes.
  * - {@link sealRaftV1} and its siblings: the interchange format.
@@ -21,7 +22,12 @@ export {
   storageAadV1,
   VALUE_HEADER_BYTES,
 } from './aad.ts';
-export { certificateSeed } from './certificate-seed.ts';
+export {
+  CERTIFICATE_KEY_LABEL,
+  ClusterKeys,
+  type ClusterKeysBinding,
+  ROW_KEY_LABEL,
+} from './cluster-keys.ts';
 export type { SealingKey } from './envelope-cipher.ts';
 export {
   decodeEnvelope,
@@ -49,6 +55,6 @@ export {
   SEALS_MAX,
 } from './nonce-sequence.ts';
 export { RaftSeal } from './raft-seal.ts';
-export { ROW_KEY_LABEL, RowKeyPrf } from './row-key-prf.ts';
+export { RowKeyPrf } from './row-key-prf.ts';
 export { StorageSeal } from './storage-seal.ts';
 export { StoreRowSeal, type StoreRowSealOptions } from './store-row-seal.ts';

@@ -38,6 +38,11 @@ export interface NonceSequenceOptions {
   readonly sealsMax?: bigint;
   /** Makes random bytes. With it, counters are random until `registered` is called. */
   readonly randomBytes?: (length: number) => Uint8Array;
+  /**
+   * Called by a draw that meets the limit, before it is refused; it may move the limit.
+   * @param fromReserve as the draw was told.
+   */
+  readonly onLimit?: (fromReserve: boolean) => void;
 }
 
 export class NonceSequence {
@@ -45,6 +50,7 @@ export class NonceSequence {
   readonly nonceEpoch: number;
   readonly sealsMax: bigint;
   readonly #counter: Counter64;
+  readonly #onLimit: NonceSequenceOptions['onLimit'];
   #randomBytes: NonceSequenceOptions['randomBytes'];
 
   /** @throws RangeError */
@@ -59,6 +65,7 @@ export class NonceSequence {
     this.sealsMax = sealsMax;
     this.#counter = new Counter64({ start: 0n, limit: sealsMax });
     this.#randomBytes = randomBytes;
+    this.#onLimit = options.onLimit;
   }
 
   /** The epoch is this process's for certain: counters count from now on. Idempotent. */
@@ -72,11 +79,20 @@ export class NonceSequence {
   }
 
   /**
-   * Writes the next nonce, 12 bytes, into `target` at `offset`.
-   * @throws RAFTSEAL_ENVELOPE_NONCES_EXHAUSTED at the limit, and for ever after; RangeError where
-   *   the target has no room
+   * Allows so many seals in all, `sealsMax` at most; fewer than there were allow no further one.
+   * Without this call it is `sealsMax`.
    */
-  draw(target: Uint8Array, offset: number): void {
+  limitTo(seals: bigint): void {
+    this.#counter.limitTo(seals < this.sealsMax ? seals : this.sealsMax);
+  }
+
+  /**
+   * Writes the next nonce, 12 bytes, into `target` at `offset`.
+   * @param fromReserve for what must be sealed even where the limit refuses all else.
+   * @throws RAFTSEAL_ENVELOPE_NONCES_EXHAUSTED at the limit, as long as it is not moved; RangeError
+   *   where the target has no room
+   */
+  draw(target: Uint8Array, offset: number, fromReserve = false): void {
     if (offset < 0 || offset + NONCE_BYTES > target.length) {
       throw new RangeError(`no room for ${NONCE_BYTES} bytes at offset ${offset}`);
     }
@@ -88,7 +104,10 @@ export class NonceSequence {
       return;
     }
     const counter = this.#counter;
-    if (!counter.increment()) throw this.#exhausted();
+    if (!counter.increment()) {
+      this.#onLimit?.(fromReserve);
+      if (!counter.increment()) throw this.#exhausted();
+    }
     writeU32(target, offset + 4, counter.high);
     writeU32(target, offset + 8, counter.low);
   }
@@ -96,8 +115,8 @@ export class NonceSequence {
   #exhausted(): RaftsealError {
     return new RaftsealError(
       'RAFTSEAL_ENVELOPE_NONCES_EXHAUSTED',
-      `writer ${this.writerId} has sealed ${this.sealsMax} times in epoch ${this.nonceEpoch}, as ` +
-        'often as a DEK allows: rotate the DEK',
+      `writer ${this.writerId} has sealed ${this.seals} times in epoch ${this.nonceEpoch}, and may ` +
+        'not seal under this DEK any more: rotate the DEK',
     );
   }
 }

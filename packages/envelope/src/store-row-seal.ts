@@ -5,30 +5,47 @@
 
 import { RaftsealError, type RowSeal } from '@raftseal/interface';
 import type { Bytes } from '#crypto';
+import { ClusterKeys } from './cluster-keys.ts';
 import type { SealingKey } from './envelope-cipher.ts';
 import { checkHeader } from './header.ts';
 import type { Keyring } from './keyring.ts';
 import { RowKeyPrf } from './row-key-prf.ts';
 import { STORAGE_VERSION, StorageSeal } from './storage-seal.ts';
 
-export interface StoreRowSealOptions {
+export type StoreRowSealOptions = {
   /** 16 bytes, copied. */
   readonly clusterId: Uint8Array;
   readonly keyring: Keyring;
-  /** A loaded DEK of purpose `index`. */
-  readonly indexDekId: number;
-}
+  /** Whether a DEK is nearly used up. Default: none is. */
+  readonly isUsedUp?: (dekId: number) => boolean;
+} & (
+  | {
+      /** A loaded DEK of purpose `index`, the first one of the cluster. */
+      readonly indexDekId: number;
+    }
+  | {
+      /** What the rows are named with, whichever index DEK brought it. */
+      readonly clusterKeys: ClusterKeys;
+    }
+);
 
 export class StoreRowSeal implements RowSeal {
   readonly #keyring: Keyring;
+  readonly #isUsedUp: (dekId: number) => boolean;
   readonly #prf: RowKeyPrf;
   readonly #storage: StorageSeal;
   #active: SealingKey | undefined;
 
   /** @throws RAFTSEAL_ENVELOPE_UNKNOWN_DEK, RAFTSEAL_ENVELOPE_WRONG_PURPOSE; RangeError */
-  constructor({ clusterId, keyring, indexDekId }: StoreRowSealOptions) {
+  constructor(options: StoreRowSealOptions) {
+    const { clusterId, keyring, isUsedUp = () => false } = options;
     this.#keyring = keyring;
-    this.#prf = new RowKeyPrf(keyring, indexDekId);
+    this.#isUsedUp = isUsedUp;
+    this.#prf = new RowKeyPrf(
+      'clusterKeys' in options
+        ? options.clusterKeys
+        : ClusterKeys.derivedFrom(keyring, options.indexDekId),
+    );
     this.#storage = new StorageSeal({ clusterId, keyring });
   }
 
@@ -48,6 +65,10 @@ export class StoreRowSeal implements RowSeal {
     this.#active = { dekId, nonces };
   }
 
+  get isUsedUp(): boolean {
+    return this.#active !== undefined && this.#isUsedUp(this.#active.dekId);
+  }
+
   rowKey(shardId: number, key: Uint8Array): Bytes {
     return this.#prf.rowKey(shardId, key);
   }
@@ -62,7 +83,9 @@ export class StoreRowSeal implements RowSeal {
       );
     }
     const { dekId, nonces } = this.#active;
-    return this.#storage.seal({ dekId, nonces, shardId, rowKey, header }, plaintext);
+    // What has begun has to end; `isUsedUp` is for who begins.
+    const under = { dekId, nonces, fromReserve: true };
+    return this.#storage.seal({ ...under, shardId, rowKey, header }, plaintext);
   }
 
   /** @throws as `StorageSeal.open` */

@@ -52,6 +52,39 @@ describe('a nonce sequence', () => {
     expect(nonces.seals).toBe(3n);
   });
 
+  it('refuses at a lower limit until that is moved, and never allows more than sealsMax', () => {
+    const nonces = new NonceSequence({ writerId: 1, nonceEpoch: 1, sealsMax: 3n });
+    nonces.limitTo(1n);
+    draw(nonces);
+    expect(() => draw(nonces)).toThrow(exhausted);
+    nonces.limitTo(0n);
+    expect(() => draw(nonces)).toThrow(exhausted);
+    nonces.limitTo(99n);
+    draw(nonces);
+    draw(nonces);
+    expect(() => draw(nonces)).toThrow(exhausted);
+    expect(nonces.seals).toBe(3n);
+  });
+
+  it('asks at the limit, says what the draw is for, and goes on where the limit was moved', () => {
+    const asked: boolean[] = [];
+    const nonces: NonceSequence = new NonceSequence({
+      writerId: 1,
+      nonceEpoch: 1,
+      onLimit: (fromReserve) => {
+        asked.push(fromReserve);
+        if (fromReserve) nonces.limitTo(nonces.seals + 1n);
+      },
+    });
+    nonces.limitTo(0n);
+    expect(() => draw(nonces)).toThrow(exhausted);
+    const nonce = new Uint8Array(12);
+    nonces.draw(nonce, 0, true);
+    expect(decodeNonce(nonce).counter).toBe(1n);
+    expect(() => draw(nonces)).toThrow(exhausted);
+    expect(asked).toEqual([false, true, false]);
+  });
+
   it('allows 2^32 seals unless told otherwise', () => {
     expect(new NonceSequence({ writerId: 1, nonceEpoch: 1 }).sealsMax).toBe(2n ** 32n);
   });

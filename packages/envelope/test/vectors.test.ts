@@ -131,9 +131,26 @@ describe.each([
     expect(implementation.ROW_KEY_LABEL).toBe(label);
     const keyring = new implementation.Keyring();
     keyring.add(9, 'index', bytes(dek));
-    const prf = new implementation.RowKeyPrf(keyring, 9);
+    const prf = new implementation.RowKeyPrf(implementation.ClusterKeys.derivedFrom(keyring, 9));
     for (const { shardId, key, rowKey } of rows) {
       expect(hex(prf.rowKey(shardId, bytes(key)))).toBe(rowKey);
+    }
+  });
+
+  it('cluster keys are as given, sealed under later index DEKs and opened again', () => {
+    const { ClusterKeys } = implementation;
+    const vectors = readVectors('cluster-keys');
+    expect(implementation.ROW_KEY_LABEL).toBe(vectors.rowKeyLabel);
+    expect(implementation.CERTIFICATE_KEY_LABEL).toBe(vectors.certificateKeyLabel);
+    const keys = ClusterKeys.derived(bytes(vectors.firstDek));
+    expect(hex(keys.rowNameKey())).toBe(vectors.rowNameKey);
+    expect(hex(keys.certificateSeed())).toBe(vectors.certificateSeed);
+    for (const { name, clusterId, dekId, dek, sealed } of vectors.seal) {
+      const binding = { clusterId: bytes(clusterId), dekId, dek: bytes(dek) };
+      expect(hex(keys.seal(binding)), name).toBe(sealed);
+      const opened = ClusterKeys.open(bytes(sealed), binding);
+      expect(opened.equals(keys), name).toBe(true);
+      expect(hex(opened.certificateSeed()), name).toBe(vectors.certificateSeed);
     }
   });
 });

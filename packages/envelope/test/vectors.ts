@@ -64,6 +64,21 @@ export interface RowKeyVectors {
   }[];
 }
 
+export interface ClusterKeysVectors {
+  readonly rowKeyLabel: string;
+  readonly certificateKeyLabel: string;
+  readonly firstDek: string;
+  readonly rowNameKey: string;
+  readonly certificateSeed: string;
+  readonly seal: readonly {
+    readonly name: string;
+    readonly clusterId: string;
+    readonly dekId: number;
+    readonly dek: string;
+    readonly sealed: string;
+  }[];
+}
+
 export interface PrimitiveVectors {
   readonly aes256gcm: readonly {
     readonly name: string;
@@ -96,6 +111,7 @@ interface Files {
   readonly 'storage-v2': LayerVectors;
   readonly nonce: NonceVectors;
   readonly 'row-key': RowKeyVectors;
+  readonly 'cluster-keys': ClusterKeysVectors;
   readonly primitives: PrimitiveVectors;
 }
 

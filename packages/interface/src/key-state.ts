@@ -11,6 +11,9 @@ export const CONTROL_SHARD = 0;
 /** Highest nonce epoch; a key that has reached it must be rotated. */
 export const NONCE_EPOCH_MAX = 0xffff;
 
+/** Bytes of the sealed cluster keys in a key state: 64 of ciphertext and a tag of 16. */
+export const SEALED_CLUSTER_KEYS_BYTES = 80;
+
 /** One data key as every replica records it. */
 export interface KeyRecord {
   readonly purpose: KeyPurpose;
@@ -66,6 +69,11 @@ export interface KeyState {
   /** The DEK that new seals of a purpose use; 0 before `Bootstrap`. */
   readonly activeDekId: Readonly<Record<KeyPurpose, number>>;
   readonly keys: ReadonlyMap<number, KeyRecord>;
+  /**
+   * What the cluster's first index DEK stands for, sealed under the active one; undefined before the
+   * first rotation of that DEK, while it derives from the DEK itself.
+   */
+  readonly sealedClusterKeys: Uint8Array | undefined;
   /** By DEK id; none of them is in `keys`. */
   readonly retired: ReadonlyMap<number, RetiredKey>;
   /** Writer id (1..65535) to node id; ids are given in the order of registration, never again. */

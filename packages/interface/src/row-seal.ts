@@ -7,8 +7,14 @@ export interface RowSeal {
   readonly activeDekId: number | undefined;
 
   /**
+   * True while nothing is to be begun that seals rows, and what has begun may end: the key is nearly
+   * used up, and another one is to follow. Left out: never.
+   */
+  readonly isUsedUp?: boolean;
+
+  /**
    * The name a key has on disk: a keyed PRF of shard and key. Deterministic for the life of the
-   * index DEK; says nothing about the key to who lacks that DEK.
+   * cluster; says nothing about the key to who lacks the cluster's keys.
    * @returns 32 bytes, the caller's to keep.
    */
   rowKey(shardId: number, key: Uint8Array): Buffer;

@@ -102,9 +102,10 @@ export class Checkpointer {
     this.rewriteRows();
   }
 
-  /** Whether checkpoints wait for `release`. */
+  /** Whether checkpoints wait: for `release`, or for a key that is good for them. */
   get held(): boolean {
-    return this.#held;
+    const { seal } = this.#sealing;
+    return this.#held || (seal !== 'cleartext' && seal.isUsedUp === true);
   }
 
   release(): void {
@@ -193,7 +194,7 @@ export class Checkpointer {
   /** Does nothing while checkpoints are held. @throws what made the shard fail */
   async flush(): Promise<bigint> {
     const wanted = this.appliedIndex;
-    while (!this.#held) {
+    while (!this.held) {
       if (this.#running !== undefined) await this.#idle();
       this.#checkFailure();
       // The applied index falls where a snapshot was installed meanwhile.
@@ -206,7 +207,7 @@ export class Checkpointer {
 
   /** Makes the first commit, if only of index 0. @throws what made the shard fail */
   async commitOnce(): Promise<void> {
-    while (!this.#committed && !this.#held) {
+    while (!this.#committed && !this.held) {
       await this.#idle();
       this.#checkFailure();
       if (!this.#committed) this.#start();
@@ -330,7 +331,7 @@ export class Checkpointer {
   }
 
   #start(): void {
-    if (this.#held || this.#running !== undefined || this.#failure !== undefined) return;
+    if (this.held || this.#running !== undefined || this.#failure !== undefined) return;
     this.#ticks = { dirty: 0, idle: 0, index: this.appliedIndex };
     this.#running = this.#run()
       .catch((error: unknown) => {

@@ -5,7 +5,7 @@ import type { RowSeal } from '@raftseal/interface';
 import { afterEach, describe, expect, it } from 'vitest';
 import { encodeCommand, KvStateMachine } from '../src/index.ts';
 import { TestBatch } from './support/batch.ts';
-import { rowSeal } from './support/seal.ts';
+import { rowSeal, STORAGE_DEK } from './support/seal.ts';
 import { TestShard } from './support/shard.ts';
 
 const shards: TestShard[] = [];
@@ -50,6 +50,19 @@ function countUp(shard: TestShard, part: number, parts: number): void {
 }
 
 describe('a checkpoint', () => {
+  it('AROT-15: waits while the key is used up, which ends no shard, and goes on with the next', async () => {
+    let isUsedUp = true;
+    const seal = rowSeal(1, 1, STORAGE_DEK, () => isUsedUp);
+    const shard = await openShard({ seal, checkpointIdleMs: 100, checkpointAgeMs: 100 });
+    countUp(shard, 0, 1);
+    expect(await shard.machine.flush()).toBe(0n);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    expect(shard.machine.statistics()).toMatchObject({ checkpoints: 0, durableIndex: 0n });
+    expect(shard.machine.pressure).toBe(0);
+    isUsedUp = false;
+    await until(() => shard.machine.durableIndex === shard.machine.appliedIndex);
+  });
+
   it('invariant 9: holds the state of one index, though every key changes while it is gathered', async () => {
     const shard = await openShard({ seal: rowSeal() });
     countUp(shard, 0, 1);

@@ -20,7 +20,8 @@
  * | 10 | retired | [[dekId, purpose byte, controlIndex u64], ...] |
  * | 11 | sealedOnlyIndex | nil or u64 |
  * | 12 | backups | [[backupId str, createdAtMs u64, [dekId, ...]], ...] |
- * | 13 | macDekId | u32 |
+ * | 13 | sealedClusterKeys | nil or bin, 80 bytes |
+ * | 14 | macDekId | u32 |
  */
 import {
   CLUSTER_ID_BYTES,
@@ -75,6 +76,7 @@ export function packDocument({ state, macDekId }: SidecarDocument): Buffer {
       [...state.backups]
         .sort(([a], [b]) => (a < b ? -1 : 1))
         .map(([backupId, { createdAtMs, dekIds }]) => [backupId, BigInt(createdAtMs), dekIds]),
+      state.sealedClusterKeys === undefined ? null : Buffer.from(state.sealedClusterKeys),
       macDekId,
     ]),
   );
@@ -92,7 +94,7 @@ function ascending<Value>(map: ReadonlyMap<number, Value>): [number, Value][] {
 export function unpackDocument(payload: Uint8Array): SidecarDocument {
   const problem = plainMsgpackProblem(payload);
   if (problem !== undefined) throw malformed('document', problem);
-  const fields = asTuple(decode(payload), 14, 'document');
+  const fields = asTuple(decode(payload), 15, 'document');
   const [storage, raft, index] = asTuple(fields[7], 3, 'activeDekId');
   return {
     state: {
@@ -116,8 +118,9 @@ export function unpackDocument(payload: Uint8Array): SidecarDocument {
       })),
       sealedOnlyIndex: fields[11] === null ? undefined : asU64(fields[11], 'sealedOnlyIndex'),
       backups: asBackups(fields[12]),
+      sealedClusterKeys: fields[13] === null ? undefined : asBytes(fields[13], 'sealedClusterKeys'),
     },
-    macDekId: asNumber(fields[13], 'macDekId'),
+    macDekId: asNumber(fields[14], 'macDekId'),
   };
 }
 

@@ -23,6 +23,8 @@ export interface SidecarInspection {
   readonly storageIndex: string | null;
   readonly sealedOnlyIndex: string | null;
   readonly activeDekId: Readonly<Record<string, number>>;
+  /** Where the keys of the cluster come from: the index DEK itself, or what it seals. */
+  readonly clusterKeys: 'derived' | 'sealed';
   readonly keys: readonly KeyInspection[];
   /** By DEK id: the control index of the retirement. */
   readonly retired: Readonly<Record<string, string>>;
@@ -62,6 +64,7 @@ export function inspectSidecar(bytes: Uint8Array, macKey?: Uint8Array): SidecarI
     storageIndex: state.storageIndex === undefined ? null : `${state.storageIndex}`,
     sealedOnlyIndex: state.sealedOnlyIndex === undefined ? null : `${state.sealedOnlyIndex}`,
     activeDekId: { ...state.activeDekId },
+    clusterKeys: state.sealedClusterKeys === undefined ? 'derived' : 'sealed',
     keys: [...state.keys].map(([dekId, record]) => describeKey(dekId, record)),
     retired: Object.fromEntries(
       [...state.retired].map(([dekId, { controlIndex }]) => [dekId, `${controlIndex}`]),

@@ -9,6 +9,7 @@ import {
   type KeyRecord,
   type KeyState,
   NONCE_EPOCH_MAX,
+  SEALED_CLUSTER_KEYS_BYTES,
 } from '@raftseal/interface';
 
 const U16_MAX = 0xffff;
@@ -59,6 +60,7 @@ export function stateProblem(state: KeyState): string | undefined {
     keysProblem(state) ??
     activeProblem(state) ??
     retiredProblem(state) ??
+    clusterKeysProblem(state) ??
     sealedOnlyProblem(state) ??
     writersProblem(state) ??
     backupsProblem(state)
@@ -142,6 +144,20 @@ function retiredProblem({ keys, retired }: KeyState): string | undefined {
   return undefined;
 }
 
+/** They come with the second index DEK, and with every later one. */
+function clusterKeysProblem({ keys, retired, sealedClusterKeys }: KeyState): string | undefined {
+  const deks = [...keys.values(), ...retired.values()];
+  const isRotated = deks.filter(({ purpose }) => purpose === 'index').length > 1;
+  if (isRotated !== (sealedClusterKeys !== undefined)) {
+    return isRotated
+      ? 'the index DEK was rotated, and there are no sealed cluster keys'
+      : 'there are sealed cluster keys, and the index DEK was not rotated';
+  }
+  return sealedClusterKeys === undefined || sealedClusterKeys.length === SEALED_CLUSTER_KEYS_BYTES
+    ? undefined
+    : `the sealed cluster keys are not ${SEALED_CLUSTER_KEYS_BYTES} bytes`;
+}
+
 function sealedOnlyProblem({ sealedOnlyIndex, storageIndex }: KeyState): string | undefined {
   if (sealedOnlyIndex === undefined) return undefined;
   if (!isIndex(sealedOnlyIndex, 1n)) return 'sealedOnlyIndex is not a u64 of at least 1';
@@ -185,8 +201,19 @@ export function successionProblem(before: KeyState, after: KeyState): string | u
     return `sealedOnlyIndex changes from ${before.sealedOnlyIndex}: it is set once`;
   }
   return (
-    indexesProblem(before, after) ?? recordsProblem(before, after) ?? retiredChange(before, after)
+    indexesProblem(before, after) ??
+    recordsProblem(before, after) ??
+    retiredChange(before, after) ??
+    clusterKeysChange(before, after)
   );
+}
+
+/** Under one index DEK they are sealed once. */
+function clusterKeysChange(before: KeyState, after: KeyState): string | undefined {
+  if (before.activeDekId.index !== after.activeDekId.index) return undefined;
+  return sameBytes(before.sealedClusterKeys, after.sealedClusterKeys)
+    ? undefined
+    : 'the sealed cluster keys change without a rotation of the index DEK';
 }
 
 function retiredChange(before: KeyState, after: KeyState): string | undefined {

@@ -36,8 +36,8 @@ describe('unpackDocument', () => {
   });
 
   it.each([
-    ['a field more', packr.pack([...fields, 1]), '15 fields where 14 are known'],
-    ['a field less', packr.pack(fields.slice(0, -1)), '13 fields where 14 are known'],
+    ['a field more', packr.pack([...fields, 1]), '16 fields where 15 are known'],
+    ['a field less', packr.pack(fields.slice(0, -1)), '14 fields where 15 are known'],
     ['no list', packr.pack('RSSC'), 'no list'],
     [
       'a map instead of the list',
@@ -77,7 +77,8 @@ describe('unpackDocument', () => {
     ['backups with an id twice', 12, [['a', 0n, []], ['a', 0n, []]]], // biome-ignore format: one line
     ['backups with a time past 2^53', 12, [['a', 2n ** 53n, []]]],
     ['backups with keys as text', 12, [['a', 0n, ['1']]]],
-    ['macDekId as a 64-bit integer', 13, 1n],
+    ['sealedClusterKeys as text', 13, 'sealed'],
+    ['macDekId as a 64-bit integer', 14, 1n],
   ])('refuses %s', (_name, place, value) => refuses(withField(place, value)));
 
   it.each([

@@ -32,6 +32,7 @@ it('README: writes a key state and reads it back', async () => {
       [12, key('raft')],
       [13, key('index')],
     ]),
+    sealedClusterKeys: undefined,
     retired: new Map(),
     writers: new Map([[1, 'node-a']]),
     backups: new Map(),

@@ -24,9 +24,10 @@ describe('inspectSidecar', () => {
       retired: { 268435456: '9007199254740991' },
       backups: { '2025-10-01': [0x1000_0001, 0x2000_0001] },
       activeDekId: { storage: 0x1000_0001, raft: 0x2000_0002, index: 0xffff_ffff },
+      clusterKeys: 'sealed',
       writers: { 1: 'node-a', 65535: 'node-b' },
     });
-    expect(shown.keys).toHaveLength(4);
+    expect(shown.keys).toHaveLength(5);
     expect(shown.keys[2]).toEqual({
       dekId: 0x2000_0002,
       purpose: 'raft',

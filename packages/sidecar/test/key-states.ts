@@ -16,7 +16,7 @@ function key(purpose: KeyPurpose, fill: number, parts: Partial<KeyRecord> = {}):
   return { purpose, wraps, createdAtMs: 1_760_000_000_000, nonceEpoch: 3, ...parts };
 }
 
-/** A cluster after storage was sealed, shard 1 was cut over and the raft DEK was rotated. */
+/** A cluster after storage was sealed, shard 1 was cut over, and raft and index DEK were rotated. */
 export function sampleState(parts: Partial<KeyState> = {}): KeyState {
   return {
     clusterId,
@@ -37,6 +37,7 @@ export function sampleState(parts: Partial<KeyState> = {}): KeyState {
       [0x1000_0001, key('storage', 0x11)],
       [0x2000_0001, key('raft', 0x21, { nonceEpoch: 0xffff })],
       [0x2000_0002, key('raft', 0x22)],
+      [0xffff_fffe, key('index', 0x32, { nonceEpoch: 0 })],
       [0xffff_ffff, key('index', 0x33, { nonceEpoch: 0 })],
     ]),
     retired: new Map([[0x1000_0000, { purpose: 'storage', controlIndex: 2n ** 53n - 1n }]]),
@@ -48,6 +49,7 @@ export function sampleState(parts: Partial<KeyState> = {}): KeyState {
     backups: new Map([
       ['2025-10-01', { createdAtMs: 1_760_000_000_000, dekIds: [0x1000_0001, 0x2000_0001] }],
     ]),
+    sealedClusterKeys: new Uint8Array(80).fill(0x44),
     ...parts,
   };
 }
@@ -116,8 +118,9 @@ export const keyStates: fc.Arbitrary<KeyState> = fc
     ),
     sealedOnly: fc.option(index, { nil: undefined }),
     backupIds: fc.uniqueArray(text, { maxLength: 3 }),
+    clusterKeys: fc.uint8Array({ minLength: 80, maxLength: 80 }),
   })
-  .map(({ records, retired, sealedOnly, backupIds, ...state }) => {
+  .map(({ records, retired, sealedOnly, backupIds, clusterKeys, ...state }) => {
     const dekIds = [...records.keys()];
     const keys = new Map(
       [...records].map(([id, parts], at): [number, KeyRecord] => [
@@ -127,11 +130,16 @@ export const keyStates: fc.Arbitrary<KeyState> = fc
     );
     const [storage = 0, raft = 0, index = 0] = dekIds;
     const needed = dekIds.toSorted((a, b) => a - b);
+    const gone = new Map([...retired].filter(([id]) => !keys.has(id)));
+    const indexDeks = [...keys.values(), ...gone.values()].filter(
+      ({ purpose }) => purpose === 'index',
+    );
     return {
       ...state,
       keys,
+      sealedClusterKeys: indexDeks.length > 1 ? clusterKeys : undefined,
       activeDekId: { storage, raft, index },
-      retired: new Map([...retired].filter(([id]) => !keys.has(id))),
+      retired: gone,
       sealedOnlyIndex: state.storageIndex === undefined ? undefined : sealedOnly,
       backups: new Map(
         backupIds.map((id, at) => [id, { createdAtMs: at, dekIds: needed.slice(at) }]),

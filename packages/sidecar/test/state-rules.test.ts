@@ -39,6 +39,12 @@ function retiring(dekId: number, parts: Partial<KeyState> = {}): KeyState {
   });
 }
 
+function withoutOldIndexDek(): KeyState {
+  const keys = new Map(sampleState().keys);
+  keys.delete(0xffff_fffe);
+  return sampleState({ keys });
+}
+
 describe('stateProblem', () => {
   it('finds none in a state that may be on disk', () => {
     fc.assert(
@@ -93,6 +99,9 @@ describe('stateProblem', () => {
     ['is retired and among the keys', retiring(0x2000_0001, { keys: sampleState().keys })],
     ['controlIndex of retired DEK 7', sampleState({ retired: retired(7, 0n) })],
     ['id 0 of a retired DEK', sampleState({ retired: retired(0, 1n) })],
+    ['there are no sealed cluster keys', sampleState({ sealedClusterKeys: undefined })],
+    ['the index DEK was not rotated', withoutOldIndexDek()],
+    ['are not 80 bytes', sampleState({ sealedClusterKeys: new Uint8Array(79) })],
     ['sealedOnlyIndex', sampleState({ sealedOnlyIndex: 0n })],
     ['values are not sealed', sampleState({ storageIndex: undefined })],
     ['a backup id', sampleState({ backups: backup('', []) })],
@@ -111,12 +120,19 @@ describe('successionProblem', () => {
   const changedRecord = (parts: Partial<KeyRecord>): KeyState =>
     after({ keys: withRecord(raft, parts).keys });
 
+  const rotatedIndex = (): KeyState =>
+    after({
+      activeDekId: { ...active, index: 0xffff_fffe },
+      sealedClusterKeys: new Uint8Array(80),
+    });
+
   it.each<[string, KeyState]>([
     ['nothing but the generation', after({})],
     ['a gap in the generation', after({ generation: 2n ** 64n - 1n })],
     ['a higher epoch', changedRecord({ nonceEpoch: 4 })],
     ['other wraps', changedRecord({ wraps: [wrap] })],
     ['a retired key', retiring(0x2000_0001)],
+    ['other sealed cluster keys, with another index DEK', rotatedIndex()],
     ['a cutover on another shard', after({ cutoverIndex: cutovers([2, 5n]) })],
     ['a higher applied index', after({ appliedIndex: applied([1, 4_001n]) })],
     ['a new writer', after({ writers: new Map([...sampleState().writers, [3, 'node-c']]) })],
@@ -140,6 +156,7 @@ describe('successionProblem', () => {
     ['falls from 4000 to none', after({ appliedIndex: new Map([[0, 2n ** 60n]]) })],
     ['nonce epoch of DEK 536870914 falls from 3 to 2', changedRecord({ nonceEpoch: 2 })],
     ['purpose of DEK 536870914 changes', changedRecord({ purpose: 'storage' })],
+    ['the sealed cluster keys change', after({ sealedClusterKeys: new Uint8Array(80) })],
     ['writer id 1 moves', after({ writers: new Map([[1, 'node-b']]) })],
   ])('HAZARD SC-15 and SC-16: names that %s', (expected, state) => {
     expect(successionProblem(sampleState(), state)).toContain(expected);

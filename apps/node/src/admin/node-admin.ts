@@ -7,6 +7,7 @@ import type { Cluster } from '../cluster/cluster.ts';
 import type { NodeFoundations } from '../foundations.ts';
 import { checkOpensAll } from '../kek-set.ts';
 import type { KeyOperations } from '../key-operations.ts';
+import type { KeyRotation } from '../key-rotation.ts';
 import { NodeMetrics } from '../node-metrics.ts';
 import { nodeStatus } from '../node-status.ts';
 import { nodeAudit } from '../nonces/node-audit.ts';
@@ -31,6 +32,7 @@ import type {
 export interface NodeAdminParts {
   readonly foundations: NodeFoundations;
   readonly operations: KeyOperations;
+  readonly rotation: KeyRotation;
   /** Undefined: the node is alone. */
   readonly cluster: Cluster | undefined;
   readonly isReady: () => boolean;
@@ -63,10 +65,11 @@ export class NodeAdmin implements AdminOperations {
   }
 
   status(): NodeStatus {
-    const { foundations, cluster, isReady, clientCount } = this.#parts;
+    const { foundations, rotation, cluster, isReady, clientCount } = this.#parts;
     const { keys, shards, audit } = foundations;
     return nodeStatus({
       keys,
+      rotation,
       shards,
       audit: audit.status(),
       ready: isReady(),

@@ -4,6 +4,7 @@ import type { AuditedCall, AuditStatus, CallEnd } from '../audit/audit-trail.ts'
 import type { NonceReport } from '../nonces/report.ts';
 import type { Blocker } from '../retirement/blocker.ts';
 import type { RetirementReceipt } from '../retirement/retirement.ts';
+import type { RotationCause } from '../rotation-policy.ts';
 import type { Attestation } from '../sealed-only/attestation.ts';
 import type { CleartextLeft } from '../sealed-only/cleartext-left.ts';
 import type { LogEntrySummary } from '../verify/log-walk.ts';
@@ -57,6 +58,20 @@ export interface KeyStatus {
   readonly nonceEpoch: number;
   /** Seals drawn by this process. */
   readonly seals: string;
+  /** Seals of all nodes, over all their processes, as far as this node knows. */
+  readonly sealsOfCluster: string;
+  /** The part of the seals that a data key is good for: 1 for a new one, 0 for a used-up one. */
+  readonly budgetLeft: number;
+  /** Null for a key that is not active, and where nothing is foreseen. */
+  readonly nextRotation: RotationStatus | null;
+}
+
+export interface RotationStatus {
+  readonly cause: RotationCause;
+  /** Null for now: at once, or as soon as what holds it up is gone. */
+  readonly at: string | null;
+  /** Code of what keeps the leader of the control shard from it; null on every other node. */
+  readonly heldUpBy: string | null;
 }
 
 export interface KekStatus {

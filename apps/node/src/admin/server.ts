@@ -13,7 +13,7 @@
  * | GET /v1/encryption/cleartext | what this node still has in the clear |
  * | POST /v1/encryption/attest | gives up what this node has in the clear, walks log, store and files |
  * | POST /v1/certificate | a sealing certificate of the whole cluster |
- * | POST /v1/keys/rotate | makes a new DEK; body `{"purpose": "raft"}` or `"storage"` |
+ * | POST /v1/keys/rotate | makes a new DEK; body `{"purpose": "raft"}`, `"storage"` or `"index"` |
  * | POST /v1/keys/rewrap | wraps every DEK under the KEKs of the control shard's leader, and no others |
  * | POST /v1/keys/blockers | what keeps a DEK from being retired; body `{"dekId": 17}` |
  * | POST /v1/keys/retire | has every replica forget a DEK that nothing needs; body `{"dekId": 17}` |
@@ -217,8 +217,8 @@ function nodeIdOf({ nodeId }: Record<string, unknown>): string {
 }
 
 function purposeOf({ purpose }: Record<string, unknown>): KeyPurpose {
-  if (purpose === 'raft' || purpose === 'storage') return purpose;
-  throw badRequest('expected "purpose" to be "raft" or "storage"');
+  if (purpose === 'raft' || purpose === 'storage' || purpose === 'index') return purpose;
+  throw badRequest('expected "purpose" to be "raft", "storage" or "index"');
 }
 
 function dekIdOf({ dekId }: Record<string, unknown>): number {

@@ -25,11 +25,12 @@ import {
   secretFromFile,
   wholeNumber,
 } from './options.ts';
+import { type RotationOptions, rotationOf, withRotation } from './rotation-options.ts';
 import { type TlsOptions, tlsOf, withTls } from './tls-options.ts';
 
 const logLevels = ['debug', 'info', 'warn', 'error', 'silent'] as const;
 
-interface StartOptions extends TlsOptions, ClusterOptions {
+interface StartOptions extends TlsOptions, ClusterOptions, RotationOptions {
   readonly data: string;
   readonly shards?: number;
   readonly encryption: 'on' | 'off';
@@ -87,7 +88,7 @@ export function startCommand(): Command {
         .default('info')
         .argParser(oneOf('log-level', logLevels)),
     );
-  return withCluster(withTls(command)).action(async (options: StartOptions) => {
+  return withCluster(withTls(withRotation(command))).action(async (options: StartOptions) => {
     const log = pino({ level: options.logLevel, base: null });
     const kekUris = options.kek ?? (await trialKek(options, log));
     await runUntilSignalled(configOf(options, kekUris), log);
@@ -121,6 +122,7 @@ function configOf(options: StartOptions, kekUris: readonly string[]): NodeConfig
       ...withListenerTls,
     },
     cacheBytesMax: options.cache,
+    rotation: rotationOf(options),
     ...(cluster === undefined ? {} : { cluster }),
   };
   checkConfig(config);

@@ -3,7 +3,7 @@
  * is left out.
  */
 import { Command } from 'commander';
-import type { KeyStatus, NodeStatus, ShardStatus } from '../admin/operations.ts';
+import type { KeyStatus, NodeStatus, RotationStatus, ShardStatus } from '../admin/operations.ts';
 import { memberText } from './member-command.ts';
 import { adminClient, type NodeAddressOptions, withNodeAddress } from './node-address.ts';
 import { table } from './table.ts';
@@ -108,9 +108,18 @@ const keyColumns: readonly Column<KeyStatus>[] = [
   ['use', ({ active }) => (active ? 'active' : 'opens only')],
   ['age', ({ createdAt }, nowMs) => duration(nowMs - Date.parse(createdAt))],
   ['nonce epoch', ({ nonceEpoch }) => nonceEpoch],
-  ['seals', ({ seals }) => seals],
+  ['seals', ({ sealsOfCluster }) => sealsOfCluster],
+  ['left', ({ budgetLeft }) => `${Math.floor(budgetLeft * 100)} %`],
   ['wraps', ({ kekUris }) => kekUris.length],
+  ['next rotation', ({ nextRotation }) => rotationText(nextRotation)],
 ];
+
+function rotationText(next: RotationStatus | null): string {
+  if (next === null) return '-';
+  const { cause, at, heldUpBy } = next;
+  if (heldUpBy !== null) return `held up (${cause}): ${heldUpBy}`;
+  return at === null ? `due (${cause})` : `${at} (${cause})`;
+}
 
 function columns<Row>(of: readonly Column<Row>[], rows: readonly Row[], nowMs: number): string {
   return table(

@@ -87,6 +87,15 @@ export class ClusterView implements ClusterTopology {
     return this.#preferred.get(shardId);
   }
 
+  /** How often the other nodes have sealed under a DEK, as far as they have been seen here. */
+  sealsOfOthers(dekId: number): bigint {
+    let seals = 0n;
+    for (const [nodeId, presence] of this.#lastSeen) {
+      if (nodeId !== this.#options.nodeId) seals += presence.seals.get(dekId) ?? 0n;
+    }
+    return seals;
+  }
+
   /** Where a live node takes calls of others. */
   peerAddressOf(nodeId: string): Address | undefined {
     return this.#live.get(nodeId)?.presence.peer;

@@ -184,6 +184,7 @@ export class Cluster implements ShardPeers {
       }),
     });
     teardown.add(() => view.close());
+    keys.ledger.includeOthers((dekId) => view.sealsOfOthers(dekId));
     const control = new ControlChannel({
       nodeId: this.#nodeId,
       view,
@@ -394,10 +395,12 @@ export class Cluster implements ShardPeers {
   }
 
   #publish(): void {
-    const { shards } = this.#node;
+    const { shards, keys } = this.#node;
+    const { storage, raft } = keys.state.activeDekId;
     this.#etcd.publish(
       encodePresence({
         ...this.#addresses,
+        seals: keys.ledger.report([storage, raft]),
         appliedIndexes: shards.map(({ group }) => group.appliedIndex),
         durableIndexes: shards.map(({ kv }) => kv.durableIndex),
       }),

@@ -1,6 +1,6 @@
 /**
  * What a live node tells the others, in a document that ends with its lease: where it is reached,
- * and how far the store of each shard has come. JSON, read with checks: a document that does not
+ * how far the store of each shard has come, and how often it has sealed under each DEK. JSON, read with checks: a document that does not
  * have the form is of a release that this one does not know, and its node counts as not in reach.
  */
 import type { Address } from '../config.ts';
@@ -14,7 +14,12 @@ export interface Presence {
   readonly appliedIndexes: readonly bigint[];
   /** By shard: what its store has made durable. */
   readonly durableIndexes: readonly bigint[];
+  /** By DEK: how often the node has sealed under it. */
+  readonly seals: ReadonlyMap<number, bigint>;
 }
+
+const REPORTED_KEYS_MAX = 1024;
+const DEK_ID_MAX = 0xffff_ffff;
 
 /** The presence of a node that can be reached nowhere yet. */
 export const nowhere: Presence = {
@@ -22,6 +27,7 @@ export const nowhere: Presence = {
   peer: undefined,
   appliedIndexes: [],
   durableIndexes: [],
+  seals: new Map(),
 };
 
 export function encodePresence(presence: Presence): Buffer {
@@ -30,6 +36,7 @@ export function encodePresence(presence: Presence): Buffer {
     peer: presence.peer ?? null,
     appliedIndexes: presence.appliedIndexes.map(String),
     durableIndexes: presence.durableIndexes.map(String),
+    seals: Object.fromEntries([...presence.seals].map(([dekId, seals]) => [dekId, `${seals}`])),
   };
   return Buffer.from(JSON.stringify(document));
 }
@@ -37,14 +44,15 @@ export function encodePresence(presence: Presence): Buffer {
 export function decodePresence(bytes: Uint8Array): Presence | undefined {
   const value = parsed(bytes);
   if (value === undefined) return undefined;
-  const { redis, peer, appliedIndexes, durableIndexes } = value;
-  if (!isAddressOrNull(redis) || !isAddressOrNull(peer)) return undefined;
+  const { redis, peer, appliedIndexes, durableIndexes, seals = {} } = value;
+  if (!isAddressOrNull(redis) || !isAddressOrNull(peer) || !areCounts(seals)) return undefined;
   if (!areIndexes(appliedIndexes) || !areIndexes(durableIndexes)) return undefined;
   return {
     redis: redis ?? undefined,
     peer: peer ?? undefined,
     appliedIndexes: appliedIndexes.map(BigInt),
     durableIndexes: durableIndexes.map(BigInt),
+    seals: new Map(Object.entries(seals).map(([dekId, count]) => [Number(dekId), BigInt(count)])),
   };
 }
 
@@ -65,6 +73,18 @@ function isAddressOrNull(value: unknown): value is Address | null {
   const { host, port } = value as Record<string, unknown>;
   if (typeof host !== 'string' || host.length === 0 || host.length > 253) return false;
   return Number.isInteger(port) && Number(port) > 0 && Number(port) <= 65_535;
+}
+
+function areCounts(value: unknown): value is Readonly<Record<string, string>> {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return false;
+  const counts: readonly [string, unknown][] = Object.entries(value);
+  return (
+    counts.length <= REPORTED_KEYS_MAX &&
+    counts.every(([dekId, count]) => {
+      const isKey = /^[1-9]\d{0,9}$/.test(dekId) && Number(dekId) <= DEK_ID_MAX;
+      return isKey && typeof count === 'string' && /^\d{1,19}$/.test(count);
+    })
+  );
 }
 
 function areIndexes(value: unknown): value is readonly string[] {

@@ -88,6 +88,13 @@ export const someStatus: NodeStatus = {
       kekUris: ['file:/etc/raftseal/kek'],
       nonceEpoch: 2,
       seals: '18446744073709551615',
+      sealsOfCluster: '2147483648',
+      budgetLeft: 0.5,
+      nextRotation: {
+        cause: 'age',
+        at: '2026-04-02T03:04:05.000Z',
+        heldUpBy: null,
+      },
     },
     {
       dekId: 17,
@@ -97,6 +104,9 @@ export const someStatus: NodeStatus = {
       kekUris: ['file:/etc/raftseal/kek'],
       nonceEpoch: 1,
       seals: '0',
+      sealsOfCluster: '0',
+      budgetLeft: 1,
+      nextRotation: null,
     },
   ],
   retiredDekIds: [5],

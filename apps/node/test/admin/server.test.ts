@@ -201,7 +201,7 @@ describe('the admin API', () => {
 
   it('rotates the key of the purpose named', async () => {
     const { call, operations } = newApp();
-    for (const purpose of ['raft', 'storage']) {
+    for (const purpose of ['raft', 'storage', 'index']) {
       const body = JSON.stringify({ purpose });
       expect(await call('POST /v1/keys/rotate', authorized, body)).toMatchObject({
         status: 200,
@@ -211,6 +211,7 @@ describe('the admin API', () => {
     expect(operations.calls).toEqual([
       ['rotate', 'raft'],
       ['rotate', 'storage'],
+      ['rotate', 'index'],
     ]);
   });
 
@@ -298,7 +299,7 @@ describe('a malformed call', () => {
     ['POST /v1/encryption/enable', '{"waves":{"length":0}}'],
     ['POST /v1/keys/rotate', ''],
     ['POST /v1/keys/rotate', '{}'],
-    ['POST /v1/keys/rotate', '{"purpose":"index"}'],
+    ['POST /v1/keys/rotate', '{"purpose":"certificate"}'],
     ['POST /v1/keys/rotate', '{"purpose":["raft"]}'],
     ['POST /v1/keys/rotate', '{"purpose":"__proto__"}'],
     ['POST /v1/keks/use', '{}'],

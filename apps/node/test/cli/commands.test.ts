@@ -42,11 +42,23 @@ describe('raftseal status', () => {
       'shard 0: rows that do not open: 1',
       `  ${'0a'.repeat(32)} RAFTSEAL_ENVELOPE_INTEGRITY`,
       '',
-      'dekId       purpose  use         age    nonce epoch  seals                 wraps',
-      '4000000000  raft     active      2 d    2            18446744073709551615  1',
-      '17          raft     opens only  367 d  1            0                     1',
+      'dekId       purpose  use         age    nonce epoch  seals       left   wraps  next rotation',
+      '4000000000  raft     active      2 d    2            2147483648  50 %   1      2026-04-02T03:04:05.000Z (age)',
+      '17          raft     opens only  367 d  1            0           100 %  1      -',
       'retired: 5',
     ]);
+  });
+
+  it('shows what is due, and what holds it up', () => {
+    const [key] = someStatus.keys;
+    if (!key) throw new Error('there is a key');
+    const shown = (heldUpBy: string | null): string => {
+      const nextRotation = { cause: 'seals', at: null, heldUpBy } as const;
+      return statusText({ ...someStatus, keys: [{ ...key, nextRotation }] }, now);
+    };
+    expect(shown(null)).toMatch(/due \(seals\)$/m);
+    const code = 'RAFTSEAL_KEK_UNAVAILABLE';
+    expect(shown(code)).toMatch(/held up \(seals\): RAFTSEAL_KEK_UNAVAILABLE$/m);
   });
 
   it('leaves out what there is not', () => {
@@ -161,9 +173,11 @@ describe('raftseal rotate-dek', () => {
 
   it('asks nothing of the node for another purpose', async () => {
     const { operations, run } = await servedNode();
-    const end = await run(['rotate-dek', '--purpose', 'index']);
+    const end = await run(['rotate-dek', '--purpose', 'certificate']);
     expect(end).toMatchObject({ exitCode: 2, stdout: '' });
-    expect(end.stderr).toMatch(/RAFTSEAL_NODE_OPTION: --purpose: expected one of raft, storage/);
+    expect(end.stderr).toMatch(
+      /RAFTSEAL_NODE_OPTION: --purpose: expected one of raft, storage, index/,
+    );
     expect(operations.calls).toEqual([]);
   });
 });

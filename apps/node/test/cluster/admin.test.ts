@@ -193,6 +193,7 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
       peer: { host: '127.0.0.1', port },
       appliedIndexes: [],
       durableIndexes: [],
+      seals: new Map(),
     };
     const hand = new EtcdByHand(place);
     await hand.put(`nodes/${nodeId}`, encodePresence(presence));

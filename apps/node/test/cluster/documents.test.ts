@@ -13,6 +13,10 @@ const presence = {
   peer: { host: 'node-1.example', port: 8379 },
   appliedIndexes: [7n, 2n ** 60n],
   durableIndexes: [5n, 0n],
+  seals: new Map([
+    [1, 2n ** 32n],
+    [0xffff_ffff, 7n],
+  ]),
 };
 
 describe('the presence of a node', () => {
@@ -34,6 +38,11 @@ describe('the presence of a node', () => {
     '{"redis":{"host":"a","port":65536},"peer":null,"appliedIndexes":[],"durableIndexes":[]}',
     '{"redis":{"host":"a","port":0},"peer":null,"appliedIndexes":[],"durableIndexes":[]}',
     '{"peer":null,"appliedIndexes":[],"durableIndexes":[]}',
+    '{"redis":null,"peer":null,"appliedIndexes":[],"durableIndexes":[],"seals":[]}',
+    '{"redis":null,"peer":null,"appliedIndexes":[],"durableIndexes":[],"seals":{"0":"1"}}',
+    '{"redis":null,"peer":null,"appliedIndexes":[],"durableIndexes":[],"seals":{"4294967296":"1"}}',
+    '{"redis":null,"peer":null,"appliedIndexes":[],"durableIndexes":[],"seals":{"1":-1}}',
+    '{"redis":null,"peer":null,"appliedIndexes":[],"durableIndexes":[],"seals":{"1":"1e9"}}',
   ];
   it.each(foreign)('is none where it says %j', (text) => {
     expect(decodePresence(Buffer.from(text))).toBeUndefined();

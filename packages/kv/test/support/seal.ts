@@ -12,7 +12,12 @@ export const LAST_DEK = 14;
  * @param nonceEpoch each process that seals must use its own.
  * @param dekId the active one.
  */
-export function rowSeal(fill = 1, nonceEpoch = 1, dekId = STORAGE_DEK): StoreRowSeal {
+export function rowSeal(
+  fill = 1,
+  nonceEpoch = 1,
+  dekId = STORAGE_DEK,
+  isUsedUp = (): boolean => false,
+): StoreRowSeal {
   const keyring = new Keyring();
   keyring.add(INDEX_DEK, 'index', new Uint8Array(32).fill(3));
   keyring.add(STORAGE_DEK, 'storage', new Uint8Array(32).fill(4));
@@ -22,6 +27,7 @@ export function rowSeal(fill = 1, nonceEpoch = 1, dekId = STORAGE_DEK): StoreRow
     clusterId: new Uint8Array(16).fill(fill),
     keyring,
     indexDekId: INDEX_DEK,
+    isUsedUp,
   });
   rotate(seal, dekId, nonceEpoch);
   return seal;
