@@ -82,6 +82,8 @@ export class Checkpointer {
   #running: Promise<unknown> | undefined;
   /** How many wait for what runs. */
   #hurried = 0;
+  /** Whether the last checkpoint has left rows to the next one, for somebody waited for it. */
+  #cutShort = false;
   #failure: unknown;
   #timer: NodeJS.Timeout | undefined;
   #ticks = { dirty: 0, idle: 0, index: 0n };
@@ -326,7 +328,9 @@ export class Checkpointer {
     ticks.index = this.appliedIndex;
     const { checkpointAgeMs, checkpointIdleMs } = this.#options;
     const old = ticks.dirty * TICK_MS >= checkpointAgeMs;
-    if (!old && ticks.idle * TICK_MS < checkpointIdleMs) return;
+    // Whoever asks for checkpoints again and again makes each of them a young one.
+    const resumes = this.#cutShort && this.#isRewriting && this.#rewriter.hasBudget();
+    if (!old && !resumes && ticks.idle * TICK_MS < checkpointIdleMs) return;
     if (this.#isChanged || this.#rewriter.hasBudget()) this.#start();
   }
 
@@ -350,6 +354,7 @@ export class Checkpointer {
     const timestampMs = this.#timestampMs;
     const sealing = this.#sealing;
     const rewriting = this.#rewriter.begin(sealing.seal);
+    this.#cutShort = false;
     const running = keyspace.beginCheckpoint();
     const keys = running.entries.length;
     const batch = environment.startBatch();
@@ -470,7 +475,8 @@ export class Checkpointer {
       await this.#rest();
       // The next checkpoint has changes to write; this one is not to keep it waiting.
       const crowded = keyspace.dirtyBytes - running.bytes > dirtyBytesMax / 2;
-      if (this.#hurried > 0 || crowded) return;
+      this.#cutShort = more && this.#hurried > 0;
+      if (this.#cutShort || crowded) return;
     }
   }
 

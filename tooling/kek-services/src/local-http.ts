@@ -8,6 +8,7 @@ import {
   type Server,
 } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
+import { setTimeout as delay } from 'node:timers/promises';
 
 export interface HttpRequest {
   readonly method: string;
@@ -35,6 +36,8 @@ export type Fault =
   | { readonly kind: 'half' }
   /** Nothing arrives, and the connection stays open. */
   | { readonly kind: 'silence' }
+  /** The service's own answer comes so much later. */
+  | { readonly kind: 'late'; readonly ms: number }
   /** Something on the way changes the answer. */
   | { readonly kind: 'change'; readonly change: (answer: HttpAnswer) => HttpAnswer };
 
@@ -112,6 +115,7 @@ export class LocalHttp {
       return;
     }
     if (fault?.kind === 'answer') return send(response, fault.answer);
+    if (fault?.kind === 'late') await delay(fault.ms, undefined, { ref: false });
     const answer = this.#serve(request);
     send(
       response,

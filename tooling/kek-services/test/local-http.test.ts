@@ -31,6 +31,13 @@ describe('LocalHttp', () => {
     expect(await get('/')).toEqual({ changed: true });
   });
 
+  it('answers late', async () => {
+    http.failNext({ kind: 'late', ms: 60_000 });
+    await expect(fetch(http.origin, { signal: AbortSignal.timeout(100) })).rejects.toThrow();
+    http.failNext({ kind: 'late', ms: 1 });
+    expect(await get('/')).toEqual({ path: '/' });
+  });
+
   it('forgets its faults', async () => {
     http.failNext({ kind: 'reset' });
     http.clearFaults();

@@ -263,7 +263,7 @@ export class Cluster implements ShardPeers {
   /** Steps 6 and 7, after the logs were replayed. */
   async takePart(): Promise<void> {
     const { shards, view, registration, placement, keys } = this.#node;
-    if (this.#role === 'voter') this.#campaign(shards.slice(0, 1));
+    if (this.#role === 'voter' && registration.canRecord) this.#campaign(shards.slice(0, 1));
     await registration.ensure();
     this.#end.signal.throwIfAborted();
     // A key that was made while this process did not run is claimed as soon as it is known.

@@ -36,6 +36,14 @@ export class WriterRegistration {
     return this.#missing() === undefined;
   }
 
+  /**
+   * Whether this node could put registrations in the log if it led. Who is no writer yet cannot seal
+   * its own first one: it needs another leader.
+   */
+  get canRecord(): boolean {
+    return this.isComplete || this.#isWriter;
+  }
+
   /** Sees to it that this process is registered; resolves once it is. */
   ensure(): Promise<void> {
     this.#running ??= this.#register().finally(() => {

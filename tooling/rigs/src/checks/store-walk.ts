@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Database, open } from 'lmdb';
+import { readSeal } from './log-entry.ts';
 import type { SealLedger } from './seal-ledger.ts';
 
 const HEADER_BYTES = 9;
@@ -19,10 +20,13 @@ export interface StoreWalkOptions {
 export interface StoreWalk {
   readonly sealedRows: number;
   readonly cleartextRows: number;
+  /** Every DEK that a row or a meta row is sealed under. */
+  readonly dekIds: ReadonlySet<number>;
 }
 
 export async function walkStores(options: StoreWalkOptions): Promise<StoreWalk> {
   let [sealedRows, cleartextRows] = [0, 0];
+  const dekIds = new Set<number>();
   for (let shardId = 0; shardId < options.shardCount; shardId++) {
     const path = join(options.dataPath, 'shards', `${shardId}`, 'store');
     if (!existsSync(join(path, 'data.mdb'))) continue;
@@ -31,17 +35,19 @@ export async function walkStores(options: StoreWalkOptions): Promise<StoreWalk> 
     const table = (name: string): Database<Buffer, Buffer> | undefined =>
       environment.openDB<Buffer, Buffer>({ name, encoding: 'binary', keyEncoding: 'binary' });
     const where = `store of shard ${shardId} on ${options.nodeName}`;
+    const add = (what: string, row: Buffer): void => {
+      const envelope = row.subarray(HEADER_BYTES);
+      options.ledger.add(`${where}, ${what}`, envelope);
+      dekIds.add(readSeal(envelope).dekId);
+    };
     for (const { key, value } of table('sealed')?.getRange() ?? []) {
-      options.ledger.add(
-        `${where}, row ${key.toString('hex', 0, 8)}`,
-        value.subarray(HEADER_BYTES),
-      );
+      add(`row ${key.toString('hex', 0, 8)}`, value);
       sealedRows++;
     }
     const meta = table('meta')?.get(Buffer.from('sealed'));
-    if (meta !== undefined) options.ledger.add(`${where}, meta row`, meta.subarray(HEADER_BYTES));
+    if (meta !== undefined) add('meta row', meta);
     cleartextRows += table('clear')?.getCount() ?? 0;
     await environment.close();
   }
-  return { sealedRows, cleartextRows };
+  return { sealedRows, cleartextRows, dekIds };
 }

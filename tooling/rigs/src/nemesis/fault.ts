@@ -1,8 +1,11 @@
 /** What can go wrong in a world, and a seeded plan of it. */
 import type { Random } from '../random.ts';
 
-/** A node or member by its place, or the node that leads most shards when the fault begins. */
-export type Target = 0 | 1 | 2 | 'busiest';
+/**
+ * A node or member by its place; the node that leads most shards when the fault begins; or the one
+ * that leads shard 0, where keys are changed.
+ */
+export type Target = 0 | 1 | 2 | 'busiest' | 'control';
 
 /** Which traffic is lost, seen from the target. */
 export type Direction = 'in' | 'out' | 'both';
@@ -100,17 +103,28 @@ export function planFaults({ random, canCut, windowMs }: PlanOptions): readonly 
   return [...nodes, ...members].sort((a, b) => a.atMs - b.atMs);
 }
 
+/** One track of leaders, and now and then another node, that are killed or paused. */
+export function planLeaderFaults({
+  random,
+  windowMs,
+}: Pick<PlanOptions, 'random' | 'windowMs'>): readonly Fault[] {
+  const times = { firstMs: random.between(0, 2_000), untilMs: windowMs, gapMs: 4_000 };
+  const targets: readonly Target[] = ['control', 'control', 'busiest', 0, 1, 2];
+  return track(random, ['kill-node', 'pause-node'], times, () => random.pick(targets));
+}
+
 function track(
   random: Random,
   kinds: readonly FaultKind[],
   { firstMs, untilMs, gapMs }: { firstMs: number; untilMs: number; gapMs: number },
+  target: () => Target = () => (random.chance(0.5) ? 'busiest' : random.pick<Target>([0, 1, 2])),
 ): readonly Fault[] {
   const faults: Fault[] = [];
   for (let atMs = firstMs; atMs < untilMs; ) {
     const kind = random.pick(kinds);
     const fault: Fault = {
       kind,
-      target: random.chance(0.5) ? 'busiest' : random.pick<Target>([0, 1, 2]),
+      target: target(),
       direction: random.pick<Direction>(['in', 'out', 'both', 'both']),
       atMs,
       durationMs: durationOf(kind, random),

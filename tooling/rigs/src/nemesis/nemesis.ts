@@ -19,6 +19,7 @@ export class Nemesis {
   readonly #world: World;
   readonly #records: FaultRecord[] = [];
   readonly #pending: Promise<void>[] = [];
+  readonly #calming = new AbortController();
 
   constructor(world: World) {
     this.#world = world;
@@ -37,13 +38,21 @@ export class Nemesis {
     for (const fault of plan) this.#pending.push(this.#carryOut(fault, originMs));
   }
 
+  /** No fault begins any more. */
+  calm(): void {
+    this.#calming.abort();
+  }
+
   /** Resolves once every fault has been taken back; fails where one could not be. */
   async end(): Promise<void> {
     await Promise.all(this.#pending);
   }
 
   async #carryOut(fault: Fault, originMs: number): Promise<void> {
-    await delay(Math.max(0, originMs + fault.atMs - performance.now()));
+    const { signal } = this.#calming;
+    const inMs = Math.max(0, originMs + fault.atMs - performance.now());
+    await delay(inMs, undefined, { signal }).catch(() => undefined);
+    if (signal.aborted) return;
     const place = await this.#placeOf(fault.target);
     const target = this.#processOf(fault.kind, place);
     const beganAtMs = performance.now();
@@ -72,7 +81,10 @@ export class Nemesis {
       case 'kill-node':
       case 'kill-member':
         await target.kill();
-        return async () => target.start();
+        return async () => {
+          // Somebody who keeps processes running may have been faster.
+          if (target.state === 'ended') target.start();
+        };
       case 'pause-node':
       case 'pause-member':
         target.pause();
@@ -142,15 +154,18 @@ export class Nemesis {
   }
 
   async #placeOf(target: Target): Promise<number> {
-    if (target !== 'busiest') return target;
+    if (typeof target === 'number') return target;
     const { nodes } = this.#world;
     const led = await Promise.all(
       nodes.map(async ({ admin, process }) => {
-        if (process.state !== 'running') return 0;
+        if (process.state !== 'running') return [];
         const status = await admin.status().catch(() => undefined);
-        return status?.shards.filter(({ state }) => state === 'leading').length ?? 0;
+        return status?.shards.filter(({ state }) => state === 'leading') ?? [];
       }),
     );
-    return led.indexOf(Math.max(...led));
+    const control = led.findIndex((shards) => shards.some(({ shardId }) => shardId === 0));
+    if (target === 'control' && control >= 0) return control;
+    const counts = led.map(({ length }) => length);
+    return counts.indexOf(Math.max(...counts));
   }
 }

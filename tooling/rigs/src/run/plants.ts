@@ -15,7 +15,10 @@ interface Plant {
   readonly replace: string;
 }
 
-const plants: Readonly<Record<string, readonly Plant[]>> = {
+/** By name: what has to be changed for a fault. */
+export type Plants = Readonly<Record<string, readonly Plant[]>>;
+
+export const clusterPlants: Plants = {
   /** A leader that was deposed appends all the same, over what its successor has put there. */
   'no-fence': [
     {
@@ -42,18 +45,16 @@ const plants: Readonly<Record<string, readonly Plant[]>> = {
   ],
 };
 
-const plantNames: readonly string[] = Object.keys(plants);
-
 const root = fileURLToPath(new URL('../../../../', import.meta.url));
 
 /**
  * Copies what a node runs into a directory, and plants a fault if one is named.
  * @returns the path of the copy's `main.js`
  */
-export function copyProgram(directory: string, plant: string | undefined): string {
+export function copyProgram(directory: string, plants: Plants, plant: string | undefined): string {
   const changes = plant === undefined ? [] : plants[plant];
   if (changes === undefined) {
-    throw new RangeError(`--plant ${plant}: expected one of ${plantNames.join(', ')}`);
+    throw new RangeError(`--plant ${plant}: expected one of ${Object.keys(plants).join(', ')}`);
   }
   mkdirSync(directory, { recursive: true });
   for (const folder of ['packages', 'apps']) {

@@ -8,6 +8,8 @@ export interface ProcessOptions {
   readonly host: Host;
   readonly command: CommandLine;
   readonly logPath: string;
+  /** Variables that it has besides those of this process. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export type ProcessState = 'running' | 'paused' | 'ended';
@@ -25,9 +27,11 @@ export class ManagedProcess {
   readonly name: string;
   readonly host: Host;
   readonly #options: ProcessOptions;
+  #command: CommandLine;
   #child: ChildProcess | undefined;
   #exited: Promise<number | null> = Promise.resolve(null);
   #state: ProcessState = 'ended';
+  #stateSinceMs = performance.now();
   #isExitExpected = false;
   #unexpectedExit: string | undefined;
 
@@ -35,10 +39,16 @@ export class ManagedProcess {
     this.name = options.name;
     this.host = options.host;
     this.#options = options;
+    this.#command = options.command;
   }
 
   get state(): ProcessState {
     return this.#state;
+  }
+
+  /** When it came into its state, by `performance.now()`. */
+  get stateSinceMs(): number {
+    return this.#stateSinceMs;
   }
 
   /** How it ended by itself, which no server should. */
@@ -46,24 +56,37 @@ export class ManagedProcess {
     return this.#unexpectedExit;
   }
 
+  /** Takes an end that the caller expects of it for no problem. @returns what it was */
+  excuseExit(): string | undefined {
+    const exit = this.#unexpectedExit;
+    this.#unexpectedExit = undefined;
+    return exit;
+  }
+
+  /** The command line from its next start on. */
+  useCommand(command: CommandLine): void {
+    this.#command = command;
+  }
+
   start(): void {
     if (this.#state !== 'ended') throw new Error(`${this.name} runs already`);
-    const { host, command, logPath } = this.#options;
+    const { host, logPath, environment } = this.#options;
     const log = openSync(logPath, 'a');
-    const [program, ...args] = host.on(boundToParent(command));
-    const child = spawn(program, args, { stdio: ['ignore', log, log], detached: true });
+    const [program, ...args] = host.on(boundToParent(this.#command));
+    const env = { ...process.env, ...environment };
+    const child = spawn(program, args, { stdio: ['ignore', log, log], detached: true, env });
     closeSync(log);
     if (running.size === 0) process.once('exit', killAll);
     running.add(child);
     this.#child = child;
-    this.#state = 'running';
+    this.#become('running');
     this.#isExitExpected = false;
     this.#exited = new Promise((resolve) => {
       const onEnd = (how: string, code: number | null): void => {
         running.delete(child);
         if (this.#child !== child) return;
         this.#child = undefined;
-        this.#state = 'ended';
+        this.#become('ended');
         if (!this.#isExitExpected) this.#unexpectedExit = `${this.name} ended by itself: ${how}`;
         resolve(code);
       };
@@ -87,18 +110,23 @@ export class ManagedProcess {
   pause(): void {
     if (this.#state !== 'running') return;
     this.#child?.kill('SIGSTOP');
-    this.#state = 'paused';
+    this.#become('paused');
   }
 
   resume(): void {
     if (this.#state !== 'paused') return;
     this.#child?.kill('SIGCONT');
-    this.#state = 'running';
+    this.#become('running');
   }
 
   /** Everything it has written so far, over all its starts. */
   output(): string {
     return readFileSync(this.#options.logPath, 'utf8');
+  }
+
+  #become(state: ProcessState): void {
+    this.#state = state;
+    this.#stateSinceMs = performance.now();
   }
 
   async #end(signal: NodeJS.Signals): Promise<number | null> {

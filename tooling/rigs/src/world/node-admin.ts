@@ -10,6 +10,16 @@ export interface ShardStatus {
   readonly haltCode: string | null;
 }
 
+export interface KeyStatus {
+  readonly dekId: number;
+  readonly purpose: KeyPurpose;
+  readonly active: boolean;
+  /** Under which KEKs it is wrapped. */
+  readonly kekUris: readonly string[];
+}
+
+export type KeyPurpose = 'storage' | 'raft' | 'index';
+
 export interface NodeStatus {
   readonly nodeId: string;
   /** The start is complete. */
@@ -17,6 +27,33 @@ export interface NodeStatus {
   readonly encryption: 'off' | 'enabling' | 'sealed';
   readonly storage: 'cleartext' | 'sealed';
   readonly shards: readonly ShardStatus[];
+  readonly kekUris: readonly string[];
+  readonly keys: readonly KeyStatus[];
+}
+
+/** What keeps a DEK from being retired. */
+export interface Blocker {
+  readonly kind: string;
+  /** Of rows: how many. */
+  readonly rows?: number;
+}
+
+/** As far as the rig looks at it. */
+export interface RetirementReceipt {
+  readonly dekId: number;
+  readonly members: readonly { readonly nodeId: string; readonly rows: number }[];
+  readonly logs: readonly { readonly shardId: number }[];
+}
+
+/** What a node answered instead of doing what it was asked for. */
+export class AdminRefusal extends Error {
+  /** `RAFTSEAL_...`; undefined where the answer has none. */
+  readonly code: string | undefined;
+
+  constructor(path: string, status: number, text: string) {
+    super(`${path} answered ${status}: ${text}`);
+    this.code = /"code":"(RAFTSEAL_\w+)"/.exec(text)?.[1];
+  }
 }
 
 /** By shard: the index of the last entry applied, and a digest of the plaintext state there. */
@@ -31,6 +68,9 @@ export interface VerifyReport {
 
 const TIMEOUT_MS = 2_000;
 const VERIFY_TIMEOUT_MS = 60_000;
+
+/** As long as the command line waits. */
+export const CHANGE_TIMEOUT_MS = 30_000;
 
 export class NodeAdmin {
   readonly #url: string;
@@ -61,14 +101,57 @@ export class NodeAdmin {
     await this.#call('POST', '/v1/encryption/enable', timeoutMs);
   }
 
-  async #call<Answer>(method: 'GET' | 'POST', path: string, timeoutMs: number): Promise<Answer> {
+  /** @returns the id of the new DEK */
+  async rotate(purpose: KeyPurpose): Promise<number> {
+    const body = { purpose };
+    const answer = await this.#change<{ readonly dekId: number }>('/v1/keys/rotate', body);
+    return answer.dekId;
+  }
+
+  useKeks(kekUris: readonly string[]): Promise<NodeStatus> {
+    return this.#change<NodeStatus>('/v1/keks/use', { kekUris });
+  }
+
+  /** @returns the URIs of the KEKs that every DEK is wrapped under */
+  async rewrap(): Promise<readonly string[]> {
+    const answer = await this.#change<{ readonly kekUris: readonly string[] }>(
+      '/v1/keys/rewrap',
+      {},
+    );
+    return answer.kekUris;
+  }
+
+  async blockers(dekId: number): Promise<readonly Blocker[]> {
+    const body = { dekId };
+    const answer = await this.#change<{ readonly blockers: readonly Blocker[] }>(
+      '/v1/keys/blockers',
+      body,
+    );
+    return answer.blockers;
+  }
+
+  retire(dekId: number): Promise<RetirementReceipt> {
+    return this.#change<RetirementReceipt>('/v1/keys/retire', { dekId });
+  }
+
+  #change<Answer>(path: string, body: Readonly<Record<string, unknown>>): Promise<Answer> {
+    return this.#call<Answer>('POST', path, CHANGE_TIMEOUT_MS, body);
+  }
+
+  async #call<Answer>(
+    method: 'GET' | 'POST',
+    path: string,
+    timeoutMs: number,
+    body?: Readonly<Record<string, unknown>>,
+  ): Promise<Answer> {
     const response = await fetch(`${this.#url}${path}`, {
       method,
       headers: { authorization: `Bearer ${this.#token}` },
       signal: AbortSignal.timeout(timeoutMs),
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
     });
     const text = await response.text();
-    if (!response.ok) throw new Error(`${path} answered ${response.status}: ${text}`);
+    if (!response.ok) throw new AdminRefusal(path, response.status, text);
     return JSON.parse(text) as Answer;
   }
 }

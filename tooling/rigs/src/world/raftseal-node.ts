@@ -19,7 +19,7 @@ export interface RaftsealNodeOptions {
   readonly etcdPrefix: string;
   readonly shardCount: number;
   readonly encryption: 'on' | 'off';
-  readonly kekPath: string;
+  readonly kekUris: readonly string[];
   readonly leaseTtlMs: number;
   /** Files that all nodes share. The token is for admins, and for peers without certificates. */
   readonly passwordPath: string | undefined;
@@ -38,7 +38,6 @@ export function nodeCommand(options: RaftsealNodeOptions): CommandLine {
     data: dataPathOf(options.directory),
     shards: `${options.shardCount}`,
     encryption: options.encryption,
-    kek: `file:${options.kekPath}`,
     host: address,
     port: `${place.redisPort}`,
     ...(options.passwordPath ? { 'password-file': options.passwordPath } : {}),
@@ -54,7 +53,8 @@ export function nodeCommand(options: RaftsealNodeOptions): CommandLine {
     ...(certificate ? tlsFlags(certificate) : { 'peer-token-file': options.tokenPath }),
   };
   const given = Object.entries(flags).flatMap(([name, value]) => [`--${name}`, value]);
-  return [process.execPath, options.program, 'start', ...given];
+  const keks = options.kekUris.flatMap((uri) => ['--kek', uri]);
+  return [process.execPath, options.program, 'start', ...given, ...keks];
 }
 
 function tlsFlags({ caPath, certificatePath, keyPath }: CertificateFiles): Record<string, string> {

@@ -13,7 +13,7 @@ import type { Endpoint } from '../history/cluster-client.ts';
 import { type CertificateFiles, certificateFiles, makeCertificates } from './certificates.ts';
 import { type EtcdPlace, etcdCommand, etcdEndpoint } from './etcd-member.ts';
 import { freePorts } from './free-ports.ts';
-import { loopbackHost } from './host.ts';
+import { type CommandLine, loopbackHost } from './host.ts';
 import { ManagedProcess } from './managed-process.ts';
 import { makeNetwork, type NetworkHost } from './network.ts';
 import { NodeAdmin } from './node-admin.ts';
@@ -33,6 +33,8 @@ export interface WorldOptions {
   readonly leaseTtlMs: number;
   /** The built `main.js` of the node. */
   readonly program: string;
+  /** Variables that the nodes have besides those of this process. */
+  readonly environment?: Readonly<Record<string, string>>;
 }
 
 export interface EtcdMember {
@@ -45,9 +47,14 @@ export interface ClusterNode {
   readonly place: NodePlace;
   readonly dataPath: string;
   readonly admin: NodeAdmin;
+  /** From its next start on; the first time it is the file of the world. */
+  startWithKeks(uris: readonly string[]): void;
 }
 
-type WorldParts = Pick<World, 'members' | 'nodes' | 'network' | 'etcd' | 'password' | 'tokenPath'>;
+type WorldParts = Pick<
+  World,
+  'directory' | 'members' | 'nodes' | 'network' | 'etcd' | 'password' | 'tokenPath' | 'kekPath'
+>;
 
 const MEMBERS = ['e1', 'e2', 'e3'];
 const NODES = ['n1', 'n2', 'n3'];
@@ -57,6 +64,8 @@ const POLL_MS = 50;
 const KEK_BYTES = 32;
 
 export class World {
+  /** Everything that the processes write is in it. */
+  readonly directory: string;
   readonly members: readonly EtcdMember[];
   readonly nodes: readonly ClusterNode[];
   /** Undefined on loopback, where no traffic can be cut. */
@@ -66,14 +75,17 @@ export class World {
   readonly password: string | undefined;
   readonly etcdPrefix: string = PREFIX;
   readonly tokenPath: string;
+  readonly kekPath: string;
 
   private constructor(parts: WorldParts) {
+    this.directory = parts.directory;
     this.members = parts.members;
     this.nodes = parts.nodes;
     this.network = parts.network;
     this.etcd = parts.etcd;
     this.password = parts.password;
     this.tokenPath = parts.tokenPath;
+    this.kekPath = parts.kekPath;
   }
 
   /** Makes hosts, files and command lines; starts nothing. */
@@ -105,25 +117,31 @@ export class World {
     const nodes = await Promise.all(
       places.nodes.map(async (place) => {
         const own = await ownDirectory(directory, place.host.name);
-        const command = nodeCommand({
-          ...options,
-          ...secrets,
-          place,
-          directory: own,
-          etcdEndpoints: endpoints,
-          etcdPrefix: PREFIX,
-          certificate: certificateOf(place.host.name),
-        });
+        const commandWith = (kekUris: readonly string[]): CommandLine =>
+          nodeCommand({
+            ...options,
+            ...secrets,
+            kekUris,
+            place,
+            directory: own,
+            etcdEndpoints: endpoints,
+            etcdPrefix: PREFIX,
+            certificate: certificateOf(place.host.name),
+          });
         const admin = new NodeAdmin(place, await readFile(secrets.tokenPath, 'utf8'));
-        const process = processOf(place.host, own, command);
-        return { place, process, admin, dataPath: dataPathOf(own) };
+        const command = commandWith([`file:${secrets.kekPath}`]);
+        const process = processOf(place.host, own, command, options.environment);
+        const startWithKeks = (uris: readonly string[]): void =>
+          process.useCommand(commandWith(uris));
+        return { place, process, admin, dataPath: dataPathOf(own), startWithKeks };
       }),
     );
     const tls = await gatewayTls(certificateOf(MEMBERS[0] ?? ''));
     const { passwordPath } = secrets;
     const password = passwordPath && (await readFile(passwordPath, 'utf8'));
-    const { tokenPath } = secrets;
-    return new World({ members, nodes, network, etcd: { endpoints, tls }, password, tokenPath });
+    const { tokenPath, kekPath } = secrets;
+    const etcd = { endpoints, tls };
+    return new World({ directory, members, nodes, network, etcd, password, tokenPath, kekPath });
   }
 
   /** Where clients connect. */
@@ -217,7 +235,7 @@ async function keptPorts(path: string): Promise<number[]> {
 async function makeSecrets(
   directory: string,
   isExposed: boolean,
-): Promise<Pick<RaftsealNodeOptions, 'kekPath' | 'passwordPath' | 'tokenPath'>> {
+): Promise<Pick<RaftsealNodeOptions, 'passwordPath' | 'tokenPath'> & { readonly kekPath: string }> {
   const secret = async (name: string, content: string | Buffer): Promise<string> => {
     const path = join(directory, name);
     if (!existsSync(path)) await writeFile(path, content, { mode: 0o600, flag: 'wx' });
@@ -240,9 +258,11 @@ async function ownDirectory(directory: string, name: string): Promise<string> {
 function processOf(
   host: EtcdPlace['host'],
   directory: string,
-  command: ReturnType<typeof etcdCommand>,
+  command: CommandLine,
+  environment: Readonly<Record<string, string>> = {},
 ): ManagedProcess {
-  return new ManagedProcess({ name: host.name, host, command, logPath: join(directory, 'output') });
+  const logPath = join(directory, 'output');
+  return new ManagedProcess({ name: host.name, host, command, logPath, environment });
 }
 
 async function gatewayTls(files: CertificateFiles | undefined): Promise<EtcdGateway['tls']> {

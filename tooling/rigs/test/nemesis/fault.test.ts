@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Fault, planFaults } from '../../src/nemesis/fault.ts';
+import { type Fault, planFaults, planLeaderFaults } from '../../src/nemesis/fault.ts';
 import { Random } from '../../src/random.ts';
 
 const windowMs = 7_000;
@@ -37,6 +37,23 @@ describe('a plan of faults', () => {
       if (first && first.atMs >= 0 && first.atMs < 400) justAfter++;
     }
     expect(justAfter).toBeGreaterThan(100);
+  });
+
+  it('of leaders is of one node at a time, most often of the one that changes keys', () => {
+    const plans = Array.from({ length: 300 }, (_, seed) =>
+      planLeaderFaults({ random: new Random(seed, 'faults'), windowMs }),
+    );
+    for (const plan of plans) {
+      for (const [at, { atMs }] of plan.entries()) {
+        const before = plan[at - 1];
+        if (before) expect(atMs).toBeGreaterThan(before.atMs + before.durationMs);
+      }
+    }
+    const faults = plans.flat();
+    expect(new Set(faults.map(({ kind }) => kind))).toEqual(new Set(['kill-node', 'pause-node']));
+    const leaders = faults.filter(({ target }) => target === 'control');
+    expect(leaders.length).toBeGreaterThan(faults.length / 4);
+    expect(Math.max(...faults.map(({ durationMs }) => durationMs))).toBeGreaterThan(12_000);
   });
 
   it('has every kind of fault, and without a network none that cuts', () => {

@@ -1,0 +1,57 @@
+/** A node that was admitted and is no writer yet, with a claim to the control shard. */
+import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
+import { startVault, type Vault } from '@raftseal/kek-services-for-tests';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { MemberStatus } from '../../src/admin/operations.ts';
+import { clusterClient, configOf, ledBy, member, newPlace, until } from './running-cluster.ts';
+
+let etcd: EtcdCluster;
+let vault: Vault;
+
+beforeAll(async () => {
+  etcd = await startEtcd();
+  vault = await startVault();
+  vault.createKey('transit/raftseal');
+  process.env.VAULT_TOKEN = vault.token;
+});
+
+afterAll(async () => {
+  await vault.http.close();
+  await etcd.close();
+});
+
+const encryptions = (): number =>
+  vault.http.requests.filter(({ path }) => path.includes('/encrypt/')).length;
+
+it('does not lead before it can seal, or nobody could ever make it a writer', {
+  timeout: 60_000,
+}, async () => {
+  const place = newPlace(etcd);
+  const vaultUri = `vault-transit:${vault.http.origin}/transit/keys/raftseal`;
+  const first = await member(configOf(place, 'a', { kekUris: [place.kekUri, vaultUri] }));
+  const client = clusterClient([first]);
+  await client.set('key', 'before');
+
+  // The first node admits the second, then is busy with keys: the registration has to wait.
+  const before = encryptions();
+  vault.http.failNext({ kind: 'late', ms: 2_500 }, { times: Number.POSITIVE_INFINITY });
+  const joining = member(configOf(place, 'b'));
+  await until(() => encryptions() > before);
+  const rewrapping = first.admin.rewrap().catch(() => undefined);
+  const other = (): MemberStatus | undefined =>
+    first.admin.status().cluster?.members.find(({ isSelf, redis }) => !isSelf && redis !== null);
+  await until(() => other() !== undefined);
+  const term = BigInt(first.admin.status().shards[0]?.term ?? 0);
+  await first.admin.preferLeader(0, other()?.nodeId ?? '');
+  const isElectedAgain = (): boolean => BigInt(first.admin.status().shards[0]?.term ?? 0) > term;
+  const isOvertaken = (): boolean => other()?.leads.includes(0) === true;
+  await until(() => isElectedAgain() || isOvertaken());
+  expect(isOvertaken()).toBe(false);
+
+  vault.http.clearFaults();
+  const second = await joining;
+  await rewrapping;
+  await until(() => ledBy(second).includes(0));
+  await client.set('key', 'after');
+  expect(await client.get('key')).toBe('after');
+});

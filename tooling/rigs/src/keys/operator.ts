@@ -1,0 +1,337 @@
+/**
+ * Carries out the steps of a plan by the admin API, at whichever node, each repeated until it is done.
+ * Every request is noted, and what an answer must not say is a problem.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Random } from '../random.ts';
+import type { KeyPurpose, KeyStatus, NodeStatus, RetirementReceipt } from '../world/node-admin.ts';
+import type { ClusterNode, World } from '../world/world.ts';
+import { type Attempt, outcomeOfFailure, type RequestKind } from './attempts.ts';
+import { type KekName, type KeyStep, nameOfStep } from './key-steps.ts';
+import type { WrapMemory } from './wrap-memory.ts';
+
+export interface OperatorParts {
+  readonly world: World;
+  readonly random: Random;
+  readonly wraps: WrapMemory;
+  readonly kekUris: Readonly<Record<KekName, string>>;
+  readonly shardCount: number;
+  /** Told when the last step begins. */
+  readonly onLastStep: () => void;
+  /** When the last fault was over, by `performance.now()`; infinite before. */
+  readonly calmSinceMs: () => number;
+}
+
+export interface StepRecord {
+  readonly name: string;
+  readonly beganAtMs: number;
+  readonly endedAtMs: number;
+}
+
+/** A step has so long from its beginning, or from the last fault on. */
+const DONE_WITHIN_MS = 60_000;
+const AWAY_WITHIN_MS = 8_000;
+const POLL_MS = 50;
+const STEP_PAUSE_MS = 1_500;
+const RETRY_PAUSE_MS = 400;
+
+export class Operator {
+  readonly #parts: OperatorParts;
+  readonly #attempts: Attempt[] = [];
+  readonly #steps: StepRecord[] = [];
+  readonly #problems: string[] = [];
+  readonly #retired: Set<number> = new Set();
+  readonly #replaced: Set<number> = new Set();
+  readonly #rowsUnder: Map<number, number> = new Map();
+
+  constructor(parts: OperatorParts) {
+    this.#parts = parts;
+  }
+
+  get attempts(): readonly Attempt[] {
+    return this.#attempts;
+  }
+
+  get steps(): readonly StepRecord[] {
+    return this.#steps;
+  }
+
+  get problems(): readonly string[] {
+    return this.#problems;
+  }
+
+  /** DEKs for which there is a receipt. */
+  get retired(): ReadonlySet<number> {
+    return this.#retired;
+  }
+
+  /** How many rows of all nodes were seen under DEKs that are retired. */
+  get rowsRewritten(): number {
+    return [...this.#retired].reduce((sum, dekId) => sum + (this.#rowsUnder.get(dekId) ?? 0), 0);
+  }
+
+  /** @throws where a step is not done in time */
+  async carryOut(steps: readonly KeyStep[]): Promise<void> {
+    for (const step of steps) {
+      if (step === steps.at(-1)) this.#parts.onLastStep();
+      const beganAtMs = performance.now();
+      await this.#carryOutStep(step);
+      await this.#parts.wraps.note();
+      this.#steps.push({ name: nameOfStep(step), beganAtMs, endedAtMs: performance.now() });
+      await delay(this.#parts.random.between(0, STEP_PAUSE_MS));
+    }
+  }
+
+  async #carryOutStep(step: KeyStep): Promise<void> {
+    switch (step.kind) {
+      case 'rotate':
+        return this.#rotate(step.purpose);
+      case 'retire-too-early':
+        return this.#retireTooEarly();
+      case 'use-keks':
+        return this.#until(nameOfStep(step), () => this.#useKeks(this.#urisOf(step.keks)));
+      case 'rewrap':
+        return this.#until(nameOfStep(step), () => this.#rewrap(this.#urisOf(step.keks)));
+      case 'retire-replaced':
+        return this.#retireReplaced();
+    }
+  }
+
+  /** A rotation whose answer was lost may have been done: looked at first, as documented. */
+  async #rotate(purpose: KeyPurpose): Promise<void> {
+    let before: number | undefined;
+    await this.#until(`rotate ${purpose}`, async () => {
+      const keys = (await this.#status())?.keys ?? [];
+      before ??= keys.find(isActive(purpose))?.dekId;
+      const key = keys.find(({ dekId }) => dekId === before);
+      // A node that is behind may not know the key yet, and says nothing about it.
+      if (before === undefined || key === undefined) return false;
+      if (key.active) {
+        const node = this.#anyNode();
+        const dekId = await this.#ask('rotate', node, () => node.admin.rotate(purpose));
+        if (dekId === undefined) return false;
+      }
+      this.#replaced.add(before);
+      await this.#parts.wraps.note();
+      await this.#countRows(before);
+      return true;
+    });
+  }
+
+  async #retireTooEarly(): Promise<void> {
+    await this.#retireActive();
+    await this.#retireWhileAway();
+  }
+
+  async #retireActive(): Promise<void> {
+    const purpose = this.#parts.random.pick<KeyPurpose>(['storage', 'raft', 'index']);
+    await this.#until(`retire the active ${purpose} DEK`, async () => {
+      const dekId = (await this.#status())?.keys.find(isActive(purpose))?.dekId;
+      if (dekId === undefined) return false;
+      const node = this.#anyNode();
+      const blockers = await this.#ask('blockers', node, () => node.admin.blockers(dekId));
+      if (blockers === undefined) return false;
+      if (!blockers.some(({ kind }) => kind === 'active')) {
+        this.#problems.push(`${node.process.name} does not say that DEK ${dekId} is active`);
+      }
+      await this.#retire(dekId);
+      if (!this.#retired.has(dekId)) return true;
+      this.#problems.push(`the active ${purpose} DEK ${dekId} was retired`);
+      return true;
+    });
+  }
+
+  /** A key that is replaced while somebody is away whose rows need it; again while that lasts. */
+  async #retireWhileAway(): Promise<void> {
+    await this.#somebodyAway();
+    const before = (await this.#status())?.keys.find(isActive('storage'))?.dekId;
+    if (before === undefined) return;
+    for (let isReplaced = false; this.#isSomebodyAway; await delay(POLL_MS)) {
+      const node = this.#anyNode();
+      if (isReplaced) await this.#retire(before);
+      else
+        isReplaced =
+          (await this.#ask('rotate', node, () => node.admin.rotate('storage'))) !== undefined;
+      await this.#parts.wraps.note();
+      if (this.#retired.has(before)) return;
+    }
+  }
+
+  get #isSomebodyAway(): boolean {
+    return this.#parts.world.nodes.some(({ process }) => process.state !== 'running');
+  }
+
+  /** Waits for a node to be down or paused; not for long, for there may be no more faults. */
+  async #somebodyAway(): Promise<void> {
+    const untilMs = performance.now() + AWAY_WITHIN_MS;
+    while (performance.now() < untilMs && performance.now() < this.#parts.calmSinceMs()) {
+      if (this.#isSomebodyAway) return;
+      await delay(POLL_MS);
+    }
+  }
+
+  /** At every node that has others, until all have these. */
+  async #useKeks(uris: readonly string[]): Promise<boolean> {
+    for (const node of this.#parts.random.shuffled(this.#parts.world.nodes)) {
+      const status = await this.#statusOf(node);
+      if (status === undefined) continue;
+      if (isSame(status.kekUris, uris)) {
+        node.startWithKeks(uris);
+        continue;
+      }
+      const isDone = await this.#ask('use-keks', node, () => node.admin.useKeks(uris));
+      if (isDone !== undefined) node.startWithKeks(uris);
+    }
+    const statuses = await this.#everyStatus();
+    return statuses.every((status) => status !== undefined && isSame(status.kekUris, uris));
+  }
+
+  /** Done once every node has every key under these KEKs and no other. */
+  async #rewrap(uris: readonly string[]): Promise<boolean> {
+    const isWrapped = ({ kekUris }: KeyStatus): boolean => isSame(kekUris, uris);
+    const isDone = async (): Promise<boolean> =>
+      (await this.#everyStatus()).every((status) => status?.keys.every(isWrapped));
+    if (await isDone()) return true;
+    const node = this.#anyNode();
+    const found = await this.#ask('rewrap', node, () => node.admin.rewrap());
+    if (found === undefined) return false;
+    if (!isSame(found, uris)) {
+      this.#problems.push(`keys were wrapped under ${found.join()}, not under ${uris.join()}`);
+    }
+    return isDone();
+  }
+
+  /**
+   * Done once there is a receipt for each, one whose answer was lost being asked for again, and no
+   * node has a key that is not active.
+   */
+  async #retireReplaced(): Promise<void> {
+    await this.#until('find the replaced DEKs', async () => {
+      const statuses = await this.#everyStatus();
+      const old = statuses.flatMap((status) => status?.keys.filter(({ active }) => !active) ?? []);
+      for (const { dekId } of old) this.#replaced.add(dekId);
+      return statuses.every((status) => status !== undefined);
+    });
+    const left = [...this.#replaced].filter((dekId) => !this.#retired.has(dekId));
+    for (const dekId of this.#parts.random.shuffled(left)) {
+      await this.#until(`retire DEK ${dekId}`, async () => {
+        await this.#parts.wraps.note();
+        if (!this.#rowsUnder.has(dekId)) await this.#countRows(dekId);
+        await this.#retire(dekId);
+        return this.#retired.has(dekId);
+      });
+    }
+    await this.#until('have the active DEKs alone', async () => {
+      const statuses = await this.#everyStatus();
+      return statuses.every((status) => status?.keys.every(({ active }) => active));
+    });
+  }
+
+  /** A receipt is evidence of every member and every log: it cannot be had while one is away. */
+  async #retire(dekId: number): Promise<void> {
+    const { world, shardCount } = this.#parts;
+    const node = this.#anyNode();
+    const beganAtMs = performance.now();
+    const receipt = await this.#ask('retire', node, () => node.admin.retire(dekId));
+    if (receipt === undefined) return;
+    this.#retired.add(dekId);
+    const away = world.nodes.find(
+      ({ process }) => process.state !== 'running' && process.stateSinceMs <= beganAtMs,
+    );
+    if (away !== undefined) {
+      const { name, state } = away.process;
+      this.#problems.push(`there is a receipt for DEK ${dekId} while ${name} is ${state}`);
+    }
+    if (!isWhole(receipt, { dekId, nodes: world.nodes.length, shardCount })) {
+      this.#problems.push(`the receipt for DEK ${dekId} is not whole: ${JSON.stringify(receipt)}`);
+    }
+  }
+
+  async #countRows(dekId: number): Promise<void> {
+    const node = this.#anyNode();
+    const blockers = await this.#ask('blockers', node, () => node.admin.blockers(dekId));
+    if (blockers === undefined) return;
+    const rows = blockers.reduce((sum, blocker) => sum + (blocker.rows ?? 0), 0);
+    this.#rowsUnder.set(dekId, Math.max(rows, this.#rowsUnder.get(dekId) ?? 0));
+  }
+
+  /** @throws where it is not done in time */
+  async #until(name: string, attempt: () => Promise<boolean>): Promise<void> {
+    const beganAtMs = performance.now();
+    while (!(await attempt())) {
+      const sinceMs = Math.max(beganAtMs, this.#parts.calmSinceMs());
+      if (performance.now() > sinceMs + DONE_WITHIN_MS) {
+        const last = this.#attempts.findLast(({ outcome }) => outcome !== 'done');
+        const found = `${last?.request} at ${last?.node}: ${last?.outcome} ${last?.message ?? ''}`;
+        throw new Error(`${name} is not done within ${DONE_WITHIN_MS} ms without faults; ${found}`);
+      }
+      await delay(this.#parts.random.between(0, 2 * RETRY_PAUSE_MS));
+    }
+  }
+
+  /** @returns undefined where it was refused, or not answered */
+  async #ask<Answer>(
+    request: RequestKind,
+    { process: { name: node } }: ClusterNode,
+    call: () => Promise<Answer>,
+  ): Promise<Answer | undefined> {
+    const beganAtMs = performance.now();
+    const note = (outcome: Pick<Attempt, 'outcome' | 'message'>): void => {
+      const endedAtMs = performance.now();
+      this.#attempts.push({ request, node, beganAtMs, endedAtMs, ...outcome });
+    };
+    try {
+      const answer = await call();
+      note({ outcome: 'done' });
+      return answer;
+    } catch (error) {
+      note(outcomeOfFailure(error));
+      return undefined;
+    }
+  }
+
+  async #status(): Promise<NodeStatus | undefined> {
+    return this.#statusOf(this.#anyNode());
+  }
+
+  #statusOf({ admin }: ClusterNode): Promise<NodeStatus | undefined> {
+    return admin.status().catch(() => undefined);
+  }
+
+  #everyStatus(): Promise<readonly (NodeStatus | undefined)[]> {
+    return Promise.all(this.#parts.world.nodes.map((node) => this.#statusOf(node)));
+  }
+
+  /** One that is not known to be down. */
+  #anyNode(): ClusterNode {
+    const { random, world } = this.#parts;
+    const running = world.nodes.filter(({ process }) => process.state === 'running');
+    return random.pick(running.length > 0 ? running : world.nodes);
+  }
+
+  #urisOf(keks: readonly KekName[]): readonly string[] {
+    return keks.map((name) => this.#parts.kekUris[name]);
+  }
+}
+
+function isActive(purpose: KeyPurpose): (key: KeyStatus) => boolean {
+  return (key) => key.active && key.purpose === purpose;
+}
+
+function isSame(uris: readonly string[], others: readonly string[]): boolean {
+  return [...uris].sort().join(' ') === [...others].sort().join(' ');
+}
+
+function isWhole(
+  { dekId, members, logs }: RetirementReceipt,
+  expected: { readonly dekId: number; readonly nodes: number; readonly shardCount: number },
+): boolean {
+  const nodeIds = new Set(members.map(({ nodeId }) => nodeId));
+  const shardIds = new Set(logs.map(({ shardId }) => shardId));
+  return (
+    dekId === expected.dekId &&
+    nodeIds.size === expected.nodes &&
+    members.every(({ rows }) => rows === 0) &&
+    shardIds.size === expected.shardCount
+  );
+}
