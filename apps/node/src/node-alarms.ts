@@ -40,14 +40,20 @@ function auditAlarms({ audit: { failure } }: Pick<NodeStatus, 'audit'>): readonl
 }
 
 function keyAlarms({ keys }: Pick<NodeStatus, 'keys'>): readonly Alarm[] {
-  return keys.flatMap(({ dekId, purpose, active, nonceEpoch, sealsOfCluster }) => {
+  return keys.flatMap((key) => {
+    const { dekId, purpose, active, nonceEpoch, sealsOfCluster, nextRotation } = key;
     if (!active) return [];
     const what = `${purpose} DEK ${dekId}: rotate it`;
     const epochs: readonly Alarm[] =
       nonceEpoch < NONCE_EPOCH_HIGH ? [] : [{ name: 'nonce-epochs-low', what }];
     const count: readonly Alarm[] =
       BigInt(sealsOfCluster) < SEALS_WARNED ? [] : [{ name: 'seals-high', what }];
-    return [...epochs, ...count];
+    const heldUpBy = nextRotation?.heldUpBy ?? null;
+    const heldUp: readonly Alarm[] =
+      heldUpBy === null
+        ? []
+        : [{ name: 'rotation-held-up', what: `${purpose} DEK ${dekId}: ${heldUpBy}` }];
+    return [...epochs, ...count, ...heldUp];
   });
 }
 

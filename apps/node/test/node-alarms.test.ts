@@ -45,6 +45,10 @@ describe('the alarms of a node', () => {
       `seals-high: raft DEK ${dekId}: rotate it`,
     ]);
     expect(alarms({ keys: [{ ...key, active: false, nonceEpoch: 0xf000 }] })).toEqual([]);
+    const nextRotation = { cause: 'age', at: null, heldUpBy: 'RAFTSEAL_KEK_UNAVAILABLE' } as const;
+    expect(alarms({ keys: [{ ...key, sealsOfCluster: '0', nextRotation }] })).toEqual([
+      `rotation-held-up: raft DEK ${dekId}: RAFTSEAL_KEK_UNAVAILABLE`,
+    ]);
     const members = [
       {
         nodeId: 'b',

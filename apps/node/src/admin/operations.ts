@@ -95,6 +95,7 @@ export interface Alarm {
     | 'kek-out-of-reach'
     | 'member-out-of-reach'
     | 'nonce-epochs-low'
+    | 'rotation-held-up'
     | 'seals-high'
     | 'shard-halted';
   readonly what: string;

@@ -42,7 +42,7 @@ import { type AskedSelf, membersAsked } from './member-calls.ts';
 import { Membership, notInReach } from './membership.ts';
 import { PeerService } from './peer-service.ts';
 import { Placement } from './placement.ts';
-import { encodePresence, nowhere } from './presence.ts';
+import { encodePresence, nowhere, presenceOf } from './presence.ts';
 import { SnapshotExchange, type SnapshotSource } from './snapshot-exchange.ts';
 import { WriterRegistration } from './writer-registration.ts';
 
@@ -396,15 +396,7 @@ export class Cluster implements ShardPeers {
 
   #publish(): void {
     const { shards, keys } = this.#node;
-    const { storage, raft } = keys.state.activeDekId;
-    this.#etcd.publish(
-      encodePresence({
-        ...this.#addresses,
-        seals: keys.ledger.report([storage, raft]),
-        appliedIndexes: shards.map(({ group }) => group.appliedIndex),
-        durableIndexes: shards.map(({ kv }) => kv.durableIndex),
-      }),
-    );
+    this.#etcd.publish(encodePresence(presenceOf(this.#addresses, { shards, keys })));
   }
 
   async #becomeMember(): Promise<Role> {

@@ -4,6 +4,8 @@
  * have the form is of a release that this one does not know, and its node counts as not in reach.
  */
 import type { Address } from '../config.ts';
+import type { NodeKeys } from '../node-keys.ts';
+import type { NodeShard } from '../node-shard.ts';
 
 export interface Presence {
   /** Undefined while the node takes no clients yet. */
@@ -29,6 +31,20 @@ export const nowhere: Presence = {
   durableIndexes: [],
   seals: new Map(),
 };
+
+/** What a node that is reached at these addresses tells the others now. */
+export function presenceOf(
+  addresses: Pick<Presence, 'redis' | 'peer'>,
+  { shards, keys }: { readonly shards: readonly NodeShard[]; readonly keys: NodeKeys },
+): Presence {
+  const { storage, raft } = keys.state.activeDekId;
+  return {
+    ...addresses,
+    appliedIndexes: shards.map(({ group }) => group.appliedIndex),
+    durableIndexes: shards.map(({ kv }) => kv.durableIndex),
+    seals: keys.ledger.report([storage, raft]),
+  };
+}
 
 export function encodePresence(presence: Presence): Buffer {
   const document = {
