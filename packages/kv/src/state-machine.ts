@@ -12,21 +12,14 @@ import {
   type CommandBatch,
   errorReply,
   fatalError,
-  nullArrayReply,
   RaftsealError,
   type Reply,
   type RowSeal,
   type StateMachine,
 } from '@raftseal/interface';
 import { Checkpointer } from './checkpointer.ts';
-import {
-  CommandReader,
-  EXPIRY,
-  type ExpiredKey,
-  encodeExpiry,
-  malformed,
-  TRANSACTION,
-} from './command-codec.ts';
+import { applyCommand } from './command-application.ts';
+import { type ExpiredKey, encodeExpiry } from './command-codec.ts';
 import { arityMatches, commandTable } from './command-table.ts';
 import { commandsByOpcode } from './commands/handlers.ts';
 import type { ContentDigest } from './content-digest.ts';
@@ -65,10 +58,6 @@ const defaults = {
   sealedOnly: false,
   mapBytes: 64 * 1024 * MIB,
 };
-/** Bytes of the smallest watched key, command and expired key in a log command. */
-const WATCHED_BYTES_MIN = 12;
-const NESTED_BYTES_MIN = 9;
-const EXPIRED_BYTES_MIN = 12;
 
 interface Parts {
   readonly shardId: number;
@@ -163,7 +152,7 @@ export class KvStateMachine implements StateMachine<Reply> {
     const replies: Reply[] = [];
     try {
       while (batch.next()) {
-        replies.push(this.#applyCommand(batch.bytes, batch.start, batch.end));
+        replies.push(applyCommand(this.#parts.keyspace, batch.bytes, batch.start, batch.end));
         keyspace.trim();
       }
     } catch (error) {
@@ -427,55 +416,6 @@ export class KvStateMachine implements StateMachine<Reply> {
     keyspace.nowMs = nowMs;
     keyspace.random = Math.random;
     return keyspace;
-  }
-
-  #applyCommand(bytes: Buffer, start: number, end: number): Reply {
-    const reader = new CommandReader(bytes, start, end);
-    const opcode = reader.opcode();
-    if (opcode === TRANSACTION) return this.#applyTransaction(reader);
-    if (opcode === EXPIRY) return this.#applyExpiry(reader);
-    return this.#applyPlain(opcode, reader);
-  }
-
-  #applyPlain(opcode: number, reader: CommandReader): Reply {
-    const command = commandsByOpcode[opcode];
-    if (command === undefined) throw malformed();
-    const args = reader.args(command.spec.name);
-    if (!arityMatches(command.spec, args.length)) return wrongArguments(command.spec.name);
-    return command.handler(this.#parts.keyspace, args);
-  }
-
-  #applyTransaction(reader: CommandReader): Reply {
-    const { keyspace } = this.#parts;
-    let unchanged = true;
-    for (let left = reader.countOf(WATCHED_BYTES_MIN); left > 0; left--) {
-      const key = reader.bytes();
-      const version = keyspace.find(key)?.version ?? 0n;
-      if (reader.u64() !== version) unchanged = false;
-    }
-    if (!unchanged) return nullArrayReply;
-    const replies: Reply[] = [];
-    for (let left = reader.countOf(NESTED_BYTES_MIN); left > 0; left--) {
-      const nested = reader.nested();
-      replies.push(this.#applyPlain(nested.opcode(), nested));
-    }
-    reader.finish();
-    return replies;
-  }
-
-  #applyExpiry(reader: CommandReader): Reply {
-    const { keyspace } = this.#parts;
-    let deleted = 0;
-    for (let left = reader.countOf(EXPIRED_BYTES_MIN); left > 0; left--) {
-      const expireAtMs = Number(reader.u64());
-      const entry = keyspace.lookup(reader.bytes());
-      if (entry?.value === undefined || entry.expireAtMs !== expireAtMs) continue;
-      if (keyspace.isLive(entry)) continue;
-      keyspace.remove(entry);
-      deleted++;
-    }
-    reader.finish();
-    return deleted;
   }
 
   /** Due rows of the store, from where the last call ended; from the start after a checkpoint. */

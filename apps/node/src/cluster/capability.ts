@@ -67,6 +67,20 @@ export async function checkCapability(
   }
 }
 
+/** Puts the question to all of them. @throws as {@link checkCapability}; nothing without a KEK */
+export async function checkCapabilities(
+  nodeIds: readonly string[],
+  keks: KekSet,
+  ask: (nodeId: string, challenge: CapabilityChallenge) => Promise<CapabilityProof>,
+): Promise<void> {
+  if (keks.isEmpty) return;
+  await Promise.all(
+    nodeIds.map((nodeId) =>
+      checkCapability(nodeId, keks, async (challenge) => ask(nodeId, challenge)),
+    ),
+  );
+}
+
 function macOf(key: Uint8Array, nonce: Uint8Array, nodeId: string): Buffer {
   return createHmac('sha256', key).update(LABEL).update(nonce).update(nodeId).digest();
 }

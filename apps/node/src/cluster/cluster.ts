@@ -29,7 +29,7 @@ import { peerServer } from '../peer/server.ts';
 import type { OtherMembers } from '../retirement/retirement.ts';
 import type { AskedMember } from '../sealed-only/members.ts';
 import type { Teardown } from '../teardown.ts';
-import { checkCapability } from './capability.ts';
+import { checkCapabilities } from './capability.ts';
 import type { ClusterAccess } from './cluster-access.ts';
 import { type ClusterRecord, PREFERRED, type Role } from './cluster-record.ts';
 import { clusterStatus } from './cluster-status.ts';
@@ -38,7 +38,7 @@ import { ControlChannel } from './control-channel.ts';
 import { etcdLogs } from './etcd-logs.ts';
 import { learnSealedOnly } from './learn-sealed-only.ts';
 import { LogTruncation } from './log-truncation.ts';
-import { type AskedSelf, membersAsked } from './member-calls.ts';
+import { type AskedSelf, membersAsked, otherMembers } from './member-calls.ts';
 import { Membership, notInReach } from './membership.ts';
 import { PeerService } from './peer-service.ts';
 import { Placement } from './placement.ts';
@@ -287,25 +287,17 @@ export class Cluster implements ShardPeers {
 
   /** Asks every other member, afresh, whether it can seal and open; names the one that cannot. */
   async checkMembers(): Promise<void> {
-    const { keks } = this.#node.keys;
-    if (keks.isEmpty) return;
-    await Promise.all(
-      this.otherMembers.map((nodeId) =>
-        checkCapability(nodeId, keks, async (challenge) =>
-          this.#parts.access.client.proveCapability(this.#urlOf(nodeId), challenge),
-        ),
-      ),
+    const { client } = this.#parts.access;
+    await checkCapabilities(this.otherMembers, this.#node.keys.keks, (nodeId, challenge) =>
+      client.proveCapability(this.#urlOf(nodeId), challenge),
     );
   }
 
   /** What the leader of the control shard asks of the others before a DEK is retired. */
   get others(): OtherMembers {
     const { client } = this.#parts.access;
-    return {
-      ids: async () => (await this.#membership.ids()).filter((nodeId) => nodeId !== this.#nodeId),
-      keyNeeds: async (nodeId, dekId) => client.keyNeeds(this.#urlOf(nodeId), dekId),
-      turnOverLogs: async (nodeId) => client.turnOverLogs(this.#urlOf(nodeId)),
-    };
+    const ids = (): Promise<readonly string[]> => this.#membership.ids();
+    return otherMembers({ nodeId: this.#nodeId, ids, client, urlOf: (id) => this.#urlOf(id) });
   }
 
   /** Every other member, in reach or not, for an audit of nonces. */

@@ -4,6 +4,7 @@ import type { AdminCall } from '../admin/call.ts';
 import { type PeerAccess, peerUrl } from '../peer/access.ts';
 import type { PeerClient } from '../peer/client.ts';
 import { remoteError } from '../peer/failures.ts';
+import type { OtherMembers } from '../retirement/retirement.ts';
 import type { AskedMember } from '../sealed-only/members.ts';
 import type { ClusterView } from './cluster-view.ts';
 
@@ -76,4 +77,19 @@ function outOfReach(nodeId: string): RaftsealError {
     'RAFTSEAL_NODE_PEER_UNAVAILABLE',
     `${nodeId} is not in reach: start it, or remove it from the cluster`,
   );
+}
+
+export interface OtherMembersParts extends Pick<MemberCallsParts, 'nodeId' | 'ids'> {
+  readonly client: PeerClient;
+  /** @throws RAFTSEAL_NODE_UNKNOWN_MEMBER for a member that is not in reach */
+  readonly urlOf: (nodeId: string) => string;
+}
+
+/** Who is asked, besides this node, whether a DEK is needed. */
+export function otherMembers({ nodeId: own, ids, client, urlOf }: OtherMembersParts): OtherMembers {
+  return {
+    ids: async () => (await ids()).filter((nodeId) => nodeId !== own),
+    keyNeeds: async (nodeId, dekId) => client.keyNeeds(urlOf(nodeId), dekId),
+    turnOverLogs: async (nodeId) => client.turnOverLogs(urlOf(nodeId)),
+  };
 }
