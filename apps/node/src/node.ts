@@ -387,7 +387,7 @@ export class Node {
     );
     const admin = await adminServer(config.admin, {
       operations: this.admin,
-      ...(cluster && { forward: (call) => cluster.forward(call) }),
+      ...(cluster && { forward: (call) => cluster.controlCalls.forward(call) }),
       token,
       onInternalError: (error) => log.error({ err: error }, 'an admin call failed'),
     });

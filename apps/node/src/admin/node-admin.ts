@@ -212,13 +212,13 @@ function registrationsThrough(cluster: Cluster, operations: KeyOperations): Back
   });
   return {
     register: async (backupId) => {
-      const { dekIds } = await cluster.askControl(call('register', backupId), async () => ({
+      const { dekIds } = await cluster.controlCalls.ask(call('register', backupId), async () => ({
         dekIds: await local.register(backupId),
       }));
       return dekIds;
     },
     forget: async (backupId) => {
-      await cluster.askControl(call('forget', backupId), async () => {
+      await cluster.controlCalls.ask(call('forget', backupId), async () => {
         await local.forget(backupId);
         return {};
       });

@@ -14,7 +14,6 @@ import { assert, CONTROL_SHARD, codeOf, RaftsealError } from '@raftseal/interfac
 import { type EtcdLog, openEtcdLog } from '@raftseal/raft-engine-etcd';
 import type { Restored } from '@raftseal/shard-group';
 import type { Logger } from 'pino';
-import { type AdminCall, answerOf } from '../admin/call.ts';
 import type { AdminOperations, ClusterStatus } from '../admin/operations.ts';
 import type { Address, ClusterConfig } from '../config.ts';
 import type { DataDirectory } from '../data-directory.ts';
@@ -34,6 +33,7 @@ import type { ClusterAccess } from './cluster-access.ts';
 import { type ClusterRecord, PREFERRED, type Role } from './cluster-record.ts';
 import { clusterStatus } from './cluster-status.ts';
 import { ClusterView } from './cluster-view.ts';
+import { ControlCalls } from './control-calls.ts';
 import { ControlChannel } from './control-channel.ts';
 import { etcdLogs } from './etcd-logs.ts';
 import { learnSealedOnly } from './learn-sealed-only.ts';
@@ -67,8 +67,6 @@ const COMPACTION_PERIOD_MS = 60_000;
 /** How long a member that is gone holds the logs of its shards. */
 const HOLD_MS = 10 * 60_000;
 const JOIN_REPORT_MS = 5_000;
-/** How long it is looked for who leads the control shard. */
-const ASK_MS = 60_000;
 /** Whoever leaves is not elected once more before it is gone. */
 const LEAVING_YIELD_MS = 60_000;
 
@@ -307,21 +305,11 @@ export class Cluster implements ShardPeers {
     return ids.map((nodeId) => peerMember(nodeId, client, () => this.#urlOf(nodeId)));
   }
 
-  /** Sends an admin call on to the leader of the control shard; undefined where this node is it. */
-  async forward(call: AdminCall): Promise<Response | undefined> {
-    if (this.leadsControl) return undefined;
+  /** Admin calls that the leader of the control shard answers. */
+  get controlCalls(): ControlCalls {
     const { control } = this.#node;
-    const url = control.leaderUrl;
-    if (url === undefined) control.checkLeads();
-    return url === undefined ? undefined : this.#parts.access.client.forward(url, call);
-  }
-
-  /** Has the leader of the control shard answer a call that does no harm when it is done twice. */
-  async askControl<T extends object>(call: AdminCall, here: () => Promise<T>): Promise<T> {
-    const { control } = this.#node;
-    const there = async (url: string): Promise<T> =>
-      answerOf<T>(await this.#parts.access.client.forward(url, call));
-    return control.untilDone({ here, there }, { signal: this.#end.signal, patienceMs: ASK_MS });
+    const { client } = this.#parts.access;
+    return new ControlCalls({ control, client, signal: this.#end.signal });
   }
 
   /** @throws RAFTSEAL_NODE_UNKNOWN_MEMBER, RAFTSEAL_NODE_LAST_VOTER */

@@ -34,6 +34,11 @@ export class ControlChannel {
     this.#parts = parts;
   }
 
+  /** Whether this node leads the control shard and may serve it now. */
+  get leads(): boolean {
+    return this.#parts.leadsControl();
+  }
+
   /** Base URL of another node that leads the control shard; undefined where none is known. */
   get leaderUrl(): string | undefined {
     const { view, access, nodeId } = this.#parts;

@@ -174,7 +174,12 @@ describe('a backup of a node that is alone', () => {
     expect(await list()).toMatchObject({ backups: [{ backupId, dekIds }] });
     const needed = node.admin.status().keys.filter(({ purpose }) => purpose !== 'raft');
     expect(new Set(dekIds)).toEqual(new Set(needed.map(({ dekId }) => dekId)));
+    await node.admin.rotate('storage');
+    const dekId = needed.find(({ purpose }) => purpose === 'storage')?.dekId ?? 0;
+    const blocker = { kind: 'backup', backupId };
+    expect(await node.admin.retirementBlockers(dekId)).toContainEqual(blocker);
     await adminCall(node, config, ['POST', '/v1/backups/forget', { backupId }]);
+    expect(await node.admin.retirementBlockers(dekId)).not.toContainEqual(blocker);
     expect(await list()).toEqual({ backups: [] });
     const again = await adminCall(node, config, ['POST', '/v1/backups/forget', { backupId }]);
     expect(JSON.parse(again.text)).toMatchObject({ code: 'RAFTSEAL_BACKUP_UNKNOWN' });
