@@ -14,7 +14,6 @@ const requiredOptions: Readonly<Record<string, readonly string[]>> = {
   'retire-dek': ['--dek', '17'],
   'rotate-dek': ['--purpose', 'raft'],
   'resync-sidecar': ['--kek', 'env:KEK'],
-  'retire-dek': ['--dek', '17'],
   'backup create': ['--out', 'backups/1'],
   'backup verify': ['backups/1', '--kek', 'env:KEK'],
   'backup restore': ['backups/1', '--kek', 'env:KEK'],
