@@ -118,6 +118,7 @@ export function readDekId(fields: Fields): number {
 export function readKeyNeeds(fields: Fields): KeyNeeds {
   return {
     nodeId: fields.text('nodeId'),
+    processId: fields.text('processId'),
     dek: fields.oneOf('dek', needOfDek),
     shards: fields.objects('shards', SHARDS_MAX).map((shard) => ({
       shardId: shard.integer('shardId', shardIds),
@@ -126,6 +127,7 @@ export function readKeyNeeds(fields: Fields): KeyNeeds {
       rows: shard.integer('rows', counts),
       snapshots: shard.integer('snapshots', counts),
       installing: shard.boolean('installing'),
+      installs: shard.integer('installs', counts),
     })),
   };
 }

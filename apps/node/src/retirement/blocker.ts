@@ -73,6 +73,27 @@ function memberBlockers(answer: MemberAnswer): Blocker[] {
   return answer.shards.flatMap((shard) => shardBlockers(nodeId, shard));
 }
 
+/**
+ * Members that took a snapshot over, or were started, between two questions: what they hold now is
+ * not what they answered for.
+ */
+export function movedBetween(
+  before: readonly MemberAnswer[],
+  after: readonly MemberAnswer[],
+): Blocker[] {
+  return after.flatMap((member): Blocker[] => {
+    const earlier = before.find(({ nodeId }) => nodeId === member.nodeId);
+    if (earlier && marksOf(earlier) === marksOf(member)) return [];
+    const reason = 'it was started, or took a snapshot over, while it was asked';
+    return [{ kind: 'member', nodeId: member.nodeId, reason }];
+  });
+}
+
+function marksOf(answer: MemberAnswer): string {
+  if ('reason' in answer) return '';
+  return [answer.processId, ...answer.shards.map(({ installs }) => installs)].join();
+}
+
 function shardBlockers(
   nodeId: string,
   { shardId, state, seals, rows, snapshots, installing }: ShardNeeds,

@@ -2,16 +2,21 @@
  * What this node needs a DEK for. Asked of every member before a DEK is retired: each answers for
  * its own store, its own seals and the snapshots that others read from it.
  */
+import { randomUUID } from 'node:crypto';
 import type { KeyState } from '@raftseal/interface';
 import type { KvStateMachine, OpenSnapshot } from '@raftseal/kv';
 import type { NodeKeys } from '../node-keys.ts';
 import type { NodeShard } from '../node-shard.ts';
+
+const processId = randomUUID();
 
 /** `unknown`: the entry that makes the DEK is not applied, or there is no such DEK. */
 export const needOfDek = ['active', 'older', 'retired', 'unknown'] as const;
 
 export interface KeyNeeds {
   readonly nodeId: string;
+  /** Another one after each start of the node. */
+  readonly processId: string;
   readonly dek: (typeof needOfDek)[number];
   readonly shards: readonly ShardNeeds[];
 }
@@ -28,6 +33,8 @@ export interface ShardNeeds {
   readonly snapshots: number;
   /** Whether a snapshot is being installed: its rows may be under any DEK. */
   readonly installing: boolean;
+  /** Snapshots that this process has installed in the shard. */
+  readonly installs: number;
 }
 
 export interface KeyNeedsParts {
@@ -52,22 +59,23 @@ export async function keyNeeds({ keys, shards }: KeyNeedsParts, dekId: number): 
       ...(shard.isHalted ? nothingFound : await storeNeeds(kv, dekId)),
     });
   }
-  return { nodeId: keys.nodeId, dek: dekStatus(keys.state, dekId), shards: found };
+  return { nodeId: keys.nodeId, processId, dek: dekStatus(keys.state, dekId), shards: found };
 }
 
-const nothingFound = { rows: 0, snapshots: 0, installing: false };
+const nothingFound = { rows: 0, snapshots: 0, installing: false, installs: 0 };
 
 async function storeNeeds(
   kv: KvStateMachine,
   dekId: number,
-): Promise<Pick<ShardNeeds, 'rows' | 'snapshots' | 'installing'>> {
-  const { rowsByDekId, openSnapshots, installing } = await kv.census();
+): Promise<Pick<ShardNeeds, keyof typeof nothingFound>> {
+  const { rowsByDekId, openSnapshots, installing, installs } = await kv.census();
   const mayHold = ({ onlyDekId }: OpenSnapshot): boolean =>
     onlyDekId === null || onlyDekId === dekId;
   return {
     rows: rowsByDekId.get(dekId) ?? 0,
     snapshots: openSnapshots.filter(mayHold).length,
     installing,
+    installs,
   };
 }
 

@@ -5,7 +5,9 @@
  * Why nothing can come to need it between the question and the entry: every member seals under a
  * newer DEK when it is asked, and never goes back; each log has an entry of its leader from after
  * that, so no append from before is under way; no store holds a row under it, so no snapshot that
- * begins later does, and none from before is being read; nobody is admitted meanwhile.
+ * begins later does, and none from before is being read; nobody is admitted meanwhile. Members are
+ * asked one after the other, so a snapshot could pass from one that is asked late to one that was
+ * asked early: hence they are asked twice, and must have taken nothing over in between.
  */
 import { CONTROL_SHARD, codeOf, type KeyState, RaftsealError } from '@raftseal/interface';
 import type { KeyOperations } from '../key-operations.ts';
@@ -18,6 +20,7 @@ import {
   type Findings,
   isPassing,
   type MemberAnswer,
+  movedBetween,
   textOf,
 } from './blocker.ts';
 import { type KeyNeeds, keyNeeds } from './key-needs.ts';
@@ -118,7 +121,13 @@ export class Retirement {
     const turned = await this.#turnOver();
     const unled = this.#parts.shards.filter(({ shardId }) => !turned.has(shardId));
     if (unled.length > 0) throw notTurnedOver(dekId, unled);
-    const blockers = blockersOf(await this.#findings(dekId), dekId);
+    const before = await this.#ask(dekId);
+    const findings = await this.#findings(dekId);
+    const blockers = [
+      ...blockersOf({ ...this.#stateOnly, members: before }, dekId),
+      ...blockersOf(findings, dekId),
+      ...movedBetween(before, findings.members),
+    ];
     if (blockers.length > 0) throw blocked(dekId, blockers);
   }
 

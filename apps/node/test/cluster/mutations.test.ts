@@ -115,7 +115,7 @@ describe('a call of another node', { timeout: TIME_LIMIT_MS }, () => {
         '/v1/registrations',
         JSON.stringify({ nodeId, dekId, epoch: 3, claimId, ...fields }),
       );
-    expect(await register({ dekId: dekId ^ 1 })).toMatchObject({
+    expect(await register({ dekId: (dekId ^ 1) >>> 0 })).toMatchObject({
       code: 'RAFTSEAL_APPLIER_DEK_UNKNOWN',
     });
     expect(await register({ nodeId: 'node-9' })).toMatchObject({

@@ -23,7 +23,7 @@ beforeAll(async () => {
 
 afterAll(() => etcd.close());
 
-const purposes = ['storage', 'raft'] as const;
+const purposes = ['storage', 'raft', 'index'] as const;
 
 function activeDekId(node: Node, purpose: string): number {
   const { keys } = node.admin.status();

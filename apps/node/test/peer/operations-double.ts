@@ -59,10 +59,27 @@ export const someProof: CapabilityProof = {
 
 export const someNeeds: KeyNeeds = {
   nodeId: 'node-1',
+  processId: '0b9c',
   dek: 'older',
   shards: [
-    { shardId: 0, state: 'leading', seals: false, rows: 0, snapshots: 1, installing: false },
-    { shardId: 1, state: 'restoring', seals: true, rows: 7, snapshots: 0, installing: true },
+    {
+      shardId: 0,
+      state: 'leading',
+      seals: false,
+      rows: 0,
+      snapshots: 1,
+      installing: false,
+      installs: 2,
+    },
+    {
+      shardId: 1,
+      state: 'restoring',
+      seals: true,
+      rows: 7,
+      snapshots: 0,
+      installing: true,
+      installs: 0,
+    },
   ],
 };
 

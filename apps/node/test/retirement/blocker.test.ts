@@ -1,7 +1,13 @@
 import { initialKeyState } from '@raftseal/applier';
 import type { KeyState } from '@raftseal/interface';
 import { describe, expect, it } from 'vitest';
-import { blockersOf, type Findings, isPassing, textOf } from '../../src/retirement/blocker.ts';
+import {
+  blockersOf,
+  type Findings,
+  isPassing,
+  movedBetween,
+  textOf,
+} from '../../src/retirement/blocker.ts';
 import type { KeyNeeds, ShardNeeds } from '../../src/retirement/key-needs.ts';
 
 const OLD = 17;
@@ -23,6 +29,7 @@ const free: ShardNeeds = {
   rows: 0,
   snapshots: 0,
   installing: false,
+  installs: 1,
 };
 const nothing = { count: 0, last: 0n };
 const log = { shardId: 2, firstIndex: 5n, headIndex: 9n, sealed: nothing, wraps: nothing };
@@ -36,7 +43,12 @@ function findings(changes: {
   return {
     state: { ...state, ...changes.state },
     members: [
-      { nodeId: 'b', dek: changes.dek ?? 'older', shards: [{ ...free, ...changes.shard }] },
+      {
+        nodeId: 'b',
+        processId: 'p',
+        dek: changes.dek ?? 'older',
+        shards: [{ ...free, ...changes.shard }],
+      },
     ],
     logs: [{ ...log, ...changes.log }],
   };
@@ -92,5 +104,16 @@ describe('the blockers of a retirement', () => {
       ),
     ];
     expect(lasting.some(isPassing)).toBe(false);
+  });
+
+  it('hold a member that took a snapshot over, or was started, between two questions', () => {
+    const { members } = findings({});
+    expect(movedBetween(members, members)).toEqual([]);
+    const installed = findings({ shard: { installs: 2 } }).members;
+    const restarted = members.map((member) => ({ ...member, processId: 'q' }));
+    for (const after of [installed, restarted]) {
+      expect(movedBetween(members, after)).toMatchObject([{ kind: 'member', nodeId: 'b' }]);
+    }
+    expect(movedBetween([], members)).toHaveLength(1);
   });
 });

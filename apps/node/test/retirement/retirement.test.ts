@@ -59,7 +59,7 @@ describe('a DEK that is needed', () => {
 });
 
 describe('a DEK that nothing needs', () => {
-  it.each(['storage', 'raft'] as const)(
+  it.each(['storage', 'raft', 'index'] as const)(
     'of purpose %s is gone from every file',
     async (purpose) => {
       const config = newConfig();
