@@ -15,8 +15,8 @@ export default defineConfig({
       'scripts/test/**/*.test.mjs',
     ],
     pool: 'forks',
-    // Many tests wait for a lease or a timer: one worker would leave the machine idle.
-    maxWorkers: Math.max(2, Math.ceil(availableParallelism() / 2)),
+    // Many tests wait for a lease or a timer: as few workers as cores would leave the machine idle.
+    maxWorkers: Math.max(3, Math.ceil(availableParallelism() / 2)),
     // A machine that also builds, or runs other tests, is slow: only a hang takes this long.
     testTimeout: 30_000,
     hookTimeout: 30_000,
