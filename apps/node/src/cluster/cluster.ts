@@ -81,6 +81,8 @@ export class Cluster implements ShardPeers {
   readonly #timers: NodeJS.Timeout[] = [];
   #joined: Joined | undefined;
   #role: Role = 'learner';
+  /** Whether it stands for election on every shard. */
+  #stands = false;
 
   /**
    * Takes this node's session in etcd and finds the cluster, or founds it.
@@ -372,11 +374,13 @@ export class Cluster implements ShardPeers {
 
   #campaign(shards: readonly NodeShard[]): void {
     for (const { group } of shards) group.campaign();
+    this.#stands = shards.length === this.#node.shards.length;
   }
 
   #publish(): void {
     const { shards, keys } = this.#node;
-    this.#etcd.publish(encodePresence(presenceOf(this.#addresses, { shards, keys })));
+    const own = { ...this.#addresses, stands: this.#stands };
+    this.#etcd.publish(encodePresence(presenceOf(own, { shards, keys })));
   }
 
   async #becomeMember(): Promise<Role> {

@@ -78,7 +78,7 @@ export class Placement {
   #isSettled(nodeId: string, shardId: number, appliedIndex: bigint): boolean {
     const { view } = this.#parts;
     const neighbour = view.live.get(nodeId);
-    if (neighbour === undefined || neighbour.presence.redis === undefined) return false;
+    if (neighbour?.presence.redis === undefined || !neighbour.presence.stands) return false;
     const wished = view.preferredOf(shardId) === nodeId;
     if (!wished && performance.now() - neighbour.sinceMs < SETTLED_MS) return false;
     const theirs = neighbour.presence.appliedIndexes[shardId] ?? 0n;

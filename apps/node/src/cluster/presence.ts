@@ -1,7 +1,8 @@
 /**
  * What a live node tells the others, in a document that ends with its lease: where it is reached,
- * how far the store of each shard has come, and how often it has sealed under each DEK. JSON, read with checks: a document that does not
- * have the form is of a release that this one does not know, and its node counts as not in reach.
+ * whether it stands for election, how far the store of each shard has come, and how often it has
+ * sealed under each DEK. JSON, read with checks: a document that does not have the form is of a
+ * release that this one does not know, and its node counts as not in reach.
  */
 import type { Address } from '../config.ts';
 import type { NodeKeys } from '../node-keys.ts';
@@ -12,6 +13,8 @@ export interface Presence {
   readonly redis: Address | undefined;
   /** Undefined while the node takes no calls of others yet. */
   readonly peer: Address | undefined;
+  /** Whether it stands for election on every shard. */
+  readonly stands: boolean;
   /** By shard: what the node has applied. */
   readonly appliedIndexes: readonly bigint[];
   /** By shard: what its store has made durable. */
@@ -27,19 +30,20 @@ const DEK_ID_MAX = 0xffff_ffff;
 export const nowhere: Presence = {
   redis: undefined,
   peer: undefined,
+  stands: false,
   appliedIndexes: [],
   durableIndexes: [],
   seals: new Map(),
 };
 
-/** What a node that is reached at these addresses tells the others now. */
+/** What a node tells the others now. */
 export function presenceOf(
-  addresses: Pick<Presence, 'redis' | 'peer'>,
+  own: Pick<Presence, 'redis' | 'peer' | 'stands'>,
   { shards, keys }: { readonly shards: readonly NodeShard[]; readonly keys: NodeKeys },
 ): Presence {
   const { storage, raft } = keys.state.activeDekId;
   return {
-    ...addresses,
+    ...own,
     appliedIndexes: shards.map(({ group }) => group.appliedIndex),
     durableIndexes: shards.map(({ kv }) => kv.durableIndex),
     seals: keys.ledger.report([storage, raft]),
@@ -50,6 +54,7 @@ export function encodePresence(presence: Presence): Buffer {
   const document = {
     redis: presence.redis ?? null,
     peer: presence.peer ?? null,
+    stands: presence.stands,
     appliedIndexes: presence.appliedIndexes.map(String),
     durableIndexes: presence.durableIndexes.map(String),
     seals: Object.fromEntries([...presence.seals].map(([dekId, seals]) => [dekId, `${seals}`])),
@@ -60,12 +65,14 @@ export function encodePresence(presence: Presence): Buffer {
 export function decodePresence(bytes: Uint8Array): Presence | undefined {
   const value = parsed(bytes);
   if (value === undefined) return undefined;
-  const { redis, peer, appliedIndexes, durableIndexes, seals = {} } = value;
+  const { redis, peer, stands, appliedIndexes, durableIndexes, seals = {} } = value;
   if (!isAddressOrNull(redis) || !isAddressOrNull(peer) || !areCounts(seals)) return undefined;
+  if (typeof stands !== 'boolean') return undefined;
   if (!areIndexes(appliedIndexes) || !areIndexes(durableIndexes)) return undefined;
   return {
     redis: redis ?? undefined,
     peer: peer ?? undefined,
+    stands,
     appliedIndexes: appliedIndexes.map(BigInt),
     durableIndexes: durableIndexes.map(BigInt),
     seals: new Map(Object.entries(seals).map(([dekId, count]) => [Number(dekId), BigInt(count)])),

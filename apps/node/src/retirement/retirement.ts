@@ -143,16 +143,14 @@ export class Retirement {
   }
 
   async #ask(dekId: number): Promise<readonly MemberAnswer[]> {
-    const { others } = this.#parts;
+    const { others, keys } = this.#parts;
     const ids = (await others?.ids()) ?? [];
-    const answers = ids.map(async (nodeId): Promise<MemberAnswer> => {
-      try {
-        return await (others as OtherMembers).keyNeeds(nodeId, dekId);
-      } catch (error) {
-        return { nodeId, reason: reasonOf(error) };
-      }
-    });
-    return Promise.all([keyNeeds(this.#parts, dekId), ...answers]);
+    const answerOf = (nodeId: string, asked: Promise<KeyNeeds>): Promise<MemberAnswer> =>
+      asked.catch((error: unknown) => ({ nodeId, reason: reasonOf(error) }));
+    return Promise.all([
+      answerOf(keys.nodeId, keyNeeds(this.#parts, dekId)),
+      ...ids.map((id) => answerOf(id, (others as OtherMembers).keyNeeds(id, dekId))),
+    ]);
   }
 
   #logNeeds(shardId: number, dekId: number): Promise<LogNeeds> {

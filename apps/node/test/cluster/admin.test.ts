@@ -197,6 +197,7 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
     const presence = {
       redis: undefined,
       peer: { host: '127.0.0.1', port },
+      stands: false,
       appliedIndexes: [],
       durableIndexes: [],
       seals: new Map(),
