@@ -77,7 +77,7 @@ describe('a token process', () => {
     const hanging = await onlyProcess();
     process.kill(hanging, 'SIGSTOP');
     const calls = Array.from({ length: 8 }, () => kek.wrapKey(randomBytes(32), binding));
-    for (const call of calls) await refusal('RAFTSEAL_KEK_UNAVAILABLE', call);
+    await Promise.all(calls.map((call) => refusal('RAFTSEAL_KEK_UNAVAILABLE', call)));
     await untilAvailable(kek);
     expect(await onlyProcess()).not.toBe(hanging);
   });
