@@ -1,9 +1,8 @@
 /** What operators ask of a cluster, of whichever node they ask it, and what they are refused. */
 import { readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
 import { TAG_SEALED } from '@raftseal/shard-group';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { NodeStatus } from '../../src/admin/operations.ts';
 import { proveCapability } from '../../src/cluster/capability.ts';
 import { encodePresence } from '../../src/cluster/presence.ts';
@@ -19,6 +18,7 @@ import {
   type ClusterPlace,
   clusterClient,
   configOf,
+  etcdOfFile,
   ledBy,
   member,
   newPlace,
@@ -27,13 +27,7 @@ import {
 } from './running-cluster.ts';
 import { SpawnedMember } from './spawned-member.ts';
 
-let etcd: EtcdCluster;
-
-beforeAll(async () => {
-  etcd = await startEtcd();
-});
-
-afterAll(() => etcd.close());
+const etcd = etcdOfFile();
 
 const clear = { encryption: 'off' } as const;
 
@@ -63,7 +57,7 @@ function done(stdout: unknown): object {
 
 describe('a node that leads nothing', { timeout: TIME_LIMIT_MS }, () => {
   it('has the leader do what an operator asks of it', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await started(configOf(place, 'a', clear));
     await leadAll(first.node);
     const asked = await started(configOf(place, 'b', clear));
@@ -110,7 +104,7 @@ describe('a node that leads nothing', { timeout: TIME_LIMIT_MS }, () => {
   });
 
   it('says who is no member, and does not lose the last voter', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await started(configOf(place, 'a'));
     await leadAll(first.node);
     const learner = await started(configOf(place, 'l', { role: 'learner' }));
@@ -153,7 +147,7 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
   }
 
   it('is not enabled while a member is out of reach', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await started(configOf(place, 'a', clear));
     await leadAll(first.node);
     const gone = await member(configOf(place, 'b', clear));
@@ -164,8 +158,8 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
   });
 
   it('is not enabled while a member has another KEK, or none', async () => {
-    const place = newPlace(etcd);
-    const { kekUri } = newPlace(etcd);
+    const place = newPlace(etcd());
+    const { kekUri } = newPlace(etcd());
     // Without a KEK of its own the founder tries nobody's.
     const founder = configOf(place, 'a', { ...clear, kekUris: [] });
     const first = await member(founder);
@@ -184,7 +178,7 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
   });
 
   it('is not enabled while a member is of another format', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await started(configOf(place, 'a', clear));
     await leadAll(first.node);
     const nodeId = 'node-other';
@@ -215,7 +209,7 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
   });
 
   it('invariant 1: stays on for a node that starts with --encryption off and --kek', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await member(configOf(place, 'a', clear));
     await leadAll(first);
     const config = configOf(place, 'b', clear);
@@ -242,7 +236,7 @@ describe('encryption', { timeout: TIME_LIMIT_MS }, () => {
 
 describe('raftseal resync-sidecar', { timeout: TIME_LIMIT_MS }, () => {
   it('rebuilds the sidecar of a stopped node that lost it, and leaves an intact one', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await member(configOf(place, 'a'));
     await leadAll(first);
     const config = configOf(place, 'b');
@@ -252,7 +246,7 @@ describe('raftseal resync-sidecar', { timeout: TIME_LIMIT_MS }, () => {
         'resync-sidecar',
         ...option('data', config.dataPath),
         ...option('kek', place.kekUri),
-        ...option('etcd', etcd.endpoints.join()),
+        ...option('etcd', etcd().endpoints.join()),
         ...option('etcd-prefix', place.prefix),
         ...option('peer-token-file', place.tokenPath),
       ]);

@@ -1,6 +1,5 @@
 /** Backups of a cluster: taken by any member, whoever leads, and restored as another cluster. */
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { RestorePlace } from '../../src/backup/restore-place.ts';
 import { startNode } from '../../src/node.ts';
 import { contentOf, newPath, refusal, restore, verify } from '../backup/backup-steps.ts';
@@ -8,6 +7,7 @@ import { keyIn, TIME_LIMIT_MS } from './cluster-steps.ts';
 import {
   clusterClient,
   configOf,
+  etcdOfFile,
   ledBy,
   member,
   newPlace,
@@ -18,15 +18,11 @@ import { SpawnedMember } from './spawned-member.ts';
 
 const KEYS = 300;
 
-let etcd: EtcdCluster;
-beforeAll(async () => {
-  etcd = await startEtcd();
-});
-afterAll(() => etcd.close());
+const etcd = etcdOfFile();
 
 describe('a backup of a cluster', { timeout: TIME_LIMIT_MS }, () => {
   it('is taken by a follower while the leaders are killed, and restored under another prefix', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const config = configOf(place, 'a');
     const node = await member(config);
     const leader = await SpawnedMember.start(configOf(place, 'b'));
@@ -48,7 +44,7 @@ describe('a backup of a cluster', { timeout: TIME_LIMIT_MS }, () => {
     expect(await verify(path, config)).toMatchObject({ restorable: true, rows });
     await until(() => other.admin.backups().some((each) => each.backupId === backupId));
 
-    const target = newPlace(etcd);
+    const target = newPlace(etcd());
     const to = configOf(target, 'd', { shardCount: 3 });
     const taken = configOf(place, 'd');
     expect(await refusal(restore(path, { from: config, to: taken }))).toBe(
@@ -64,13 +60,13 @@ describe('a backup of a cluster', { timeout: TIME_LIMIT_MS }, () => {
   });
 
   it('that was not restored to its end is begun again under the same prefix', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const config = configOf(place, 'a', { shardCount: 2 });
     const node = await member(config);
     await clusterClient([node]).set(keyIn(0, 2), 'v');
     const path = newPath();
     await node.admin.createBackup(path);
-    const target = newPlace(etcd);
+    const target = newPlace(etcd());
     const to = configOf(target, 'b', { shardCount: 2 });
     const ended = await RestorePlace.open(to.dataPath);
     const { kekUris } = to;

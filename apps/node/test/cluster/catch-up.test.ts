@@ -1,7 +1,6 @@
 /** Nodes that need what the log no longer has: they go on from a snapshot of another node. */
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
 import type { Cluster as RedisCluster } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { NodeConfig } from '../../src/config.ts';
 import type { Node } from '../../src/node.ts';
 import {
@@ -21,6 +20,7 @@ import {
   type ClusterPlace,
   clusterClient,
   configOf,
+  etcdOfFile,
   ledBy,
   member,
   newPlace,
@@ -30,13 +30,7 @@ import {
 import { SpawnedMember } from './spawned-member.ts';
 import { freePort, TcpRelay } from './tcp-relay.ts';
 
-let etcd: EtcdCluster;
-
-beforeAll(async () => {
-  etcd = await startEtcd();
-});
-
-afterAll(() => etcd.close());
+const etcd = etcdOfFile();
 
 const shardIds = Array.from({ length: SHARD_COUNT }, (_, shardId) => shardId);
 const keys = shardIds.flatMap((shardId) => keysIn(shardId, 10));
@@ -82,12 +76,12 @@ describe('a follower that missed the cutover, and whose log is truncated past it
   timeout: TIME_LIMIT_MS,
 }, () => {
   it('invariant 9: catches up by snapshot, opens sealed entries, and leads', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await member(configOf(place, 'a', clear));
     await leadAll(first);
     const nodes = [first, await member(configOf(place, 'b', clear))];
     const config = configOf(place, 'c', clear);
-    const relay = await TcpRelay.open(Number(new URL(etcd.endpoints[0] ?? '').port));
+    const relay = await TcpRelay.open(Number(new URL(etcd().endpoints[0] ?? '').port));
     const endpoints = [`http://127.0.0.1:${relay.port}`];
     const late = await member(withEtcd(config, { endpoints }));
     const client = clusterClient(nodes);
@@ -123,7 +117,7 @@ describe('a follower that missed the cutover, and whose log is truncated past it
 
 describe('a node that is new to a truncated log', { timeout: TIME_LIMIT_MS }, () => {
   it('gets the state of a cluster in the clear, and is cut over with it', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await member(configOf(place, 'a', clear));
     await leadAll(first);
     const client = clusterClient([first]);
@@ -141,7 +135,7 @@ describe('a node that is new to a truncated log', { timeout: TIME_LIMIT_MS }, ()
   });
 
   it('takes the next source where one dies in the middle of its snapshot', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const peerPort = await freePort();
     const relay = await TcpRelay.open(peerPort);
     const doomed = await SpawnedMember.start(
@@ -171,7 +165,7 @@ describe('a node that is new to a truncated log', { timeout: TIME_LIMIT_MS }, ()
   });
 
   it('installs a second snapshot where the log has moved on past the first', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const peerPort = await freePort();
     const relay = await TcpRelay.open(peerPort);
     const first = await member(withPeerPorts(configOf(place, 'a'), peerPort, relay.port));
@@ -200,8 +194,8 @@ describe('a node that is new to a truncated log', { timeout: TIME_LIMIT_MS }, ()
 
 describe('a member that is gone', { timeout: TIME_LIMIT_MS }, () => {
   it('holds the log no longer where etcd is short of room, and catches up by snapshot', async () => {
-    const place = newPlace(etcd);
-    const [{ Status }] = JSON.parse(await etcd.etcdctl('endpoint', 'status', '-w', 'json'));
+    const place = newPlace(etcd());
+    const [{ Status }] = JSON.parse(await etcd().etcdctl('endpoint', 'status', '-w', 'json'));
     const spaceBytesMax = 2 * (Status.dbSize + 2 * MIB);
     const first = await member(withEtcd(configOf(place, 'a'), { spaceBytesMax }));
     const config = withEtcd(configOf(place, 'b'), { spaceBytesMax });

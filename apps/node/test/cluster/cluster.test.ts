@@ -1,12 +1,12 @@
 /** Several nodes over one etcd: founding, joining, leading, handing over, catching up. */
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type Node, startNode } from '../../src/node.ts';
 import {
   clusterClient,
   configOf,
+  etcdOfFile,
   ledBy,
   member,
   newPlace,
@@ -14,13 +14,7 @@ import {
   until,
 } from './running-cluster.ts';
 
-let etcd: EtcdCluster;
-
-beforeAll(async () => {
-  etcd = await startEtcd();
-});
-
-afterAll(() => etcd.close());
+const etcd = etcdOfFile();
 
 const shardIds = Array.from({ length: SHARD_COUNT }, (_, shardId) => shardId);
 
@@ -54,7 +48,7 @@ async function allRowsUnder(node: Node, dekId: number | undefined): Promise<bool
 
 describe('a cluster', () => {
   it('is founded sealed, takes nodes in, spreads its shards and serves cluster clients', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await member(configOf(place, 'a'));
     expect(first.admin.status().encryption).toBe('sealed');
     expect(ledBy(first)).toEqual(shardIds);
@@ -79,7 +73,7 @@ describe('a cluster', () => {
   }, 60_000);
 
   it('goes on without a node that stops, and takes it back', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const configs = ['a', 'b', 'c'].map((name) => configOf(place, name));
     const nodes = await Promise.all(configs.slice(0, 1).map(member));
     for (const config of configs.slice(1)) nodes.push(await member(config));
@@ -99,7 +93,7 @@ describe('a cluster', () => {
   }, 60_000);
 
   it('is cut over while nodes hold data in the clear, and a learner joins sealed', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const configs = ['a', 'b'].map((name) => configOf(place, name, { encryption: 'off' }));
     const nodes: Node[] = [];
     for (const config of configs) nodes.push(await member(config));
@@ -128,9 +122,9 @@ describe('a cluster', () => {
 
 describe('a node is refused', () => {
   it('with another KEK, another number of shards, or the data of another cluster', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     await member(configOf(place, 'a'));
-    const stranger = newPlace(etcd);
+    const stranger = newPlace(etcd());
     const { kekUri } = stranger;
     await expect(startNode(configOf(place, 'b', { kekUris: [kekUri] }))).rejects.toMatchObject({
       code: 'RAFTSEAL_NODE_MEMBER_INCAPABLE',
@@ -148,7 +142,7 @@ describe('a node is refused', () => {
   }, 60_000);
 
   it('once it was removed', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await member(configOf(place, 'a'));
     const config = configOf(place, 'b');
     const second = await member(config);
@@ -167,7 +161,7 @@ describe('a node is refused', () => {
 
 describe('a node that lost its sidecar', () => {
   it('is refused, and starts again once it is rebuilt from another node', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await member(configOf(place, 'a'));
     const config = configOf(place, 'b');
     const second = await member(config);

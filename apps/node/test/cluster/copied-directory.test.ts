@@ -4,8 +4,7 @@
  */
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { NodeConfig } from '../../src/config.ts';
 import { startNode } from '../../src/node.ts';
 import { auditStoppedNodes } from '../../src/nonces/stopped-member.ts';
@@ -16,6 +15,7 @@ import { EtcdByHand, type StoredEntry } from './etcd-by-hand.ts';
 import {
   clusterClient,
   configOf,
+  etcdOfFile,
   ledBy,
   member,
   newPlace,
@@ -25,13 +25,7 @@ import {
 import { SealLedger, writerOf } from './seal-ledger.ts';
 import { SpawnedMember } from './spawned-member.ts';
 
-let etcd: EtcdCluster;
-
-beforeAll(async () => {
-  etcd = await startEtcd();
-});
-
-afterAll(() => etcd.close());
+const etcd = etcdOfFile();
 
 async function copyOf(config: NodeConfig): Promise<NodeConfig> {
   const dataPath = `${config.dataPath}-copy`;
@@ -47,7 +41,7 @@ function codeOf(result: PromiseSettledResult<unknown>): unknown {
 
 describe('two copies of a data directory', { timeout: TIME_LIMIT_MS }, () => {
   it('invariant 3: started at once, are one node: the other is refused, until it has gone', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const other = await member(configOf(place, 'other'));
     const original = configOf(place, 'a');
     await (await member(original)).stop();
@@ -81,7 +75,7 @@ describe('two copies of a data directory', { timeout: TIME_LIMIT_MS }, () => {
   });
 
   it('invariant 3: the one that was stopped meanwhile is displaced, ends, and seals nothing', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const other = await member(configOf(place, 'other'));
     const original = await SpawnedMember.start(configOf(place, 'a'));
     const { nodeId } = await original.status();

@@ -1,8 +1,7 @@
 /** Nodes that are told to stop: what they lead goes to others first, and they wait for nobody. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { startWriters } from '../acceptance/writers.ts';
 import {
   durable,
@@ -17,6 +16,7 @@ import {
   adminsOf,
   clusterClient,
   configOf,
+  etcdOfFile,
   ledBy,
   member,
   newPlace,
@@ -25,13 +25,7 @@ import {
 } from './running-cluster.ts';
 import { SpawnedMember } from './spawned-member.ts';
 
-let etcd: EtcdCluster;
-
-beforeAll(async () => {
-  etcd = await startEtcd();
-});
-
-afterAll(() => etcd.close());
+const etcd = etcdOfFile();
 
 const ROUNDS = 3;
 const WRITERS = 8;
@@ -40,7 +34,7 @@ const STOPPED_LATER_MS = 150;
 
 describe('SIGTERM', { timeout: TIME_LIMIT_MS }, () => {
   it('of a node that leads hands its shards over without a failed write', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await member(configOf(place, 'a'));
     const nodes = [first, await member(configOf(place, 'b'))];
     let leaving = await SpawnedMember.start(configOf(place, 'c'));
@@ -68,7 +62,7 @@ describe('SIGTERM', { timeout: TIME_LIMIT_MS }, () => {
   });
 
   it('of a node that starts ends it, wherever it has got to', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     await member(configOf(place, 'a'));
     const startings = Array.from({ length: STOPPED_STARTS }, async (_, n) => {
       const starting = new SpawnedMember(configOf(place, `starting-${n}`));
@@ -81,7 +75,7 @@ describe('SIGTERM', { timeout: TIME_LIMIT_MS }, () => {
   });
 
   it('ends a node that waits to be admitted', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const founder = await member(configOf(place, 'a'));
     await founder.stop();
     const waiting = new SpawnedMember(configOf(place, 'b'));
@@ -92,7 +86,7 @@ describe('SIGTERM', { timeout: TIME_LIMIT_MS }, () => {
   });
 
   it('ends a node that waits for a snapshot which nobody can give', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const founder = await member(configOf(place, 'a'));
     await leadAll(founder);
     const config = configOf(place, 'b');

@@ -2,8 +2,7 @@
  * Leaders that were deposed while they did not know: stopped as processes, or cut off from etcd.
  * What reaches them late is neither served from what they had nor put into the log.
  */
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { NodeConfig } from '../../src/config.ts';
 import { RawClient, request } from '../redis/raw-client.ts';
 import { expectSameState, keysIn, leadAll, TIME_LIMIT_MS, withEtcd } from './cluster-steps.ts';
@@ -13,6 +12,7 @@ import {
   clusterClient,
   configOf,
   directClient,
+  etcdOfFile,
   ledBy,
   member,
   newPlace,
@@ -22,13 +22,7 @@ import {
 import { SpawnedMember } from './spawned-member.ts';
 import { TcpRelay } from './tcp-relay.ts';
 
-let etcd: EtcdCluster;
-
-beforeAll(async () => {
-  etcd = await startEtcd();
-});
-
-afterAll(() => etcd.close());
+const etcd = etcdOfFile();
 
 const ROUNDS = 3;
 const REDIRECTION =
@@ -87,7 +81,7 @@ class Line {
 
 describe('a leader that is stopped until another leads', { timeout: TIME_LIMIT_MS }, () => {
   it('invariant 8: serves nothing stale and appends nothing when it is resumed', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const heir = await member(configOf(place, 'heir'));
     const leased = await SpawnedMember.start(reading(configOf(place, 'leased'), 'lease'));
     const strict = await SpawnedMember.start(reading(configOf(place, 'strict'), 'strict'));
@@ -135,8 +129,8 @@ describe('a leader that is cut off from etcd until another leads', {
   timeout: TIME_LIMIT_MS,
 }, () => {
   it('invariant 8: serves nothing stale, and what it has sent is refused by etcd', async () => {
-    const place = newPlace(etcd);
-    const relay = await TcpRelay.open(Number(new URL(etcd.endpoints[0] ?? '').port));
+    const place = newPlace(etcd());
+    const relay = await TcpRelay.open(Number(new URL(etcd().endpoints[0] ?? '').port));
     const endpoints = [`http://127.0.0.1:${relay.port}`];
     const cutOff = await member(withEtcd(configOf(place, 'a'), { endpoints }));
     await leadAll(cutOff);

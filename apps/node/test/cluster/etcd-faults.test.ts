@@ -2,9 +2,8 @@
  * etcd that stops, dies, restarts or forgets under nodes that are written to. What was acknowledged
  * stays, no shard halts, clients hear what is the matter, and writes go on once etcd does.
  */
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
 import type { Cluster as RedisCluster } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import { type Node, startNode } from '../../src/node.ts';
 import { startWriters, type Writers } from '../acceptance/writers.ts';
 import { RawClient, request } from '../redis/raw-client.ts';
@@ -14,6 +13,7 @@ import {
   type ClusterPlace,
   clusterClient,
   configOf,
+  etcdOfFile,
   ledBy,
   member,
   newPlace,
@@ -22,13 +22,7 @@ import {
 } from './running-cluster.ts';
 import { TcpRelay } from './tcp-relay.ts';
 
-let etcd: EtcdCluster;
-
-beforeAll(async () => {
-  etcd = await startEtcd({ members: 3 });
-});
-
-afterAll(() => etcd.close());
+const etcd = etcdOfFile({ members: 3 });
 
 const members = [0, 1, 2];
 const shardIds = Array.from({ length: SHARD_COUNT }, (_, shardId) => shardId);
@@ -50,7 +44,7 @@ interface World {
 
 /** Two nodes that lead two shards each, under writes. */
 async function world(): Promise<World> {
-  const place = newPlace(etcd);
+  const place = newPlace(etcd());
   const nodes = [await member(configOf(place, 'a')), await member(configOf(place, 'b'))];
   const [, second] = nodes;
   for (const shardId of [1, 3])
@@ -94,9 +88,9 @@ async function expectNothingLost({ nodes, client, writers }: World): Promise<voi
 describe('writes to a cluster', { timeout: TIME_LIMIT_MS }, () => {
   it('go on without one of three members of etcd', async () => {
     const all = await world();
-    await etcd.member(0).kill();
+    await etcd().member(0).kill();
     await expectResumed(all, 'the loss of a member');
-    await etcd.member(0).restart();
+    await etcd().member(0).restart();
     await expectNothingLost(all);
   });
 
@@ -105,7 +99,7 @@ describe('writes to a cluster', { timeout: TIME_LIMIT_MS }, () => {
     const { nodes, place } = all;
     const clients = await Promise.all(nodes.map(({ redisPort }) => RawClient.open(redisPort)));
     const refused = startNode(configOf(place, 'c')).catch((error: unknown) => error);
-    for (const each of members) etcd.member(each).pause();
+    for (const each of members) etcd().member(each).pause();
     await until(() => nodes.every((node) => ledBy(node).length === 0));
     for (const [at, node] of nodes.entries()) {
       const client = clients[at];
@@ -120,15 +114,15 @@ describe('writes to a cluster', { timeout: TIME_LIMIT_MS }, () => {
       });
     }
     expect(await refused).toMatchObject({ code: 'RAFTSEAL_ENGINE_UNAVAILABLE' });
-    for (const each of members) etcd.member(each).resume();
+    for (const each of members) etcd().member(each).resume();
     await expectResumed(all, 'a stop of all members');
     await expectNothingLost(all);
   });
 
   it('invariant 12: go on after every member was killed and restarted', async () => {
     const all = await world();
-    await Promise.all(members.map((each) => etcd.member(each).kill()));
-    await Promise.all(members.map((each) => etcd.member(each).restart()));
+    await Promise.all(members.map((each) => etcd().member(each).kill()));
+    await Promise.all(members.map((each) => etcd().member(each).restart()));
     await expectResumed(all, 'a restart of all members at once');
     await expectNothingLost(all);
   });
@@ -136,16 +130,16 @@ describe('writes to a cluster', { timeout: TIME_LIMIT_MS }, () => {
   it('invariant 12: go on while every member is restarted, one after the other', async () => {
     const all = await world();
     for (const each of members) {
-      await etcd.member(each).restart();
+      await etcd().member(each).restart();
       await expectResumed(all, `a restart of member ${each}`);
     }
     await expectNothingLost(all);
   });
 
   it('go on while etcd is compacted under nodes that lag', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const relays = await Promise.all(
-      etcd.endpoints.map((endpoint) => TcpRelay.open(Number(new URL(endpoint).port))),
+      etcd().endpoints.map((endpoint) => TcpRelay.open(Number(new URL(endpoint).port))),
     );
     const endpoints = relays.map(({ port }) => `http://127.0.0.1:${port}`);
     const first = await member(configOf(place, 'a'));
@@ -159,10 +153,10 @@ describe('writes to a cluster', { timeout: TIME_LIMIT_MS }, () => {
       for (const relay of relays) relay.stall();
       await until(() => ledBy(first).length === SHARD_COUNT);
       await expectResumed(all, 'a node was cut off');
-      const [{ Status }] = JSON.parse(await etcd.etcdctl('endpoint', 'status', '-w', 'json'));
-      await etcd.etcdctl('compact', `${Status.header.revision}`);
+      const [{ Status }] = JSON.parse(await etcd().etcdctl('endpoint', 'status', '-w', 'json'));
+      await etcd().etcdctl('compact', `${Status.header.revision}`);
       for (const relay of relays) relay.resume();
-      await etcd.etcdctl('defrag');
+      await etcd().etcdctl('defrag');
     }
     await expectNothingLost(all);
   });

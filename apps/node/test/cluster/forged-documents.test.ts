@@ -5,8 +5,7 @@
 
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { startNode } from '../../src/node.ts';
 import {
   expectSameState,
@@ -21,6 +20,7 @@ import {
   clusterClient,
   configOf,
   directClient,
+  etcdOfFile,
   ledBy,
   member,
   newPlace,
@@ -30,19 +30,13 @@ import {
 import { SpawnedMember } from './spawned-member.ts';
 import { flipLast, TamperedLog } from './tampered-log.ts';
 
-let etcd: EtcdCluster;
-
-beforeAll(async () => {
-  etcd = await startEtcd();
-});
-
-afterAll(() => etcd.close());
+const etcd = etcdOfFile();
 
 const IDLE = '{"redis":null,"peer":null,"stands":false,"appliedIndexes":[],"durableIndexes":[]}';
 
 describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () => {
   it('makes nobody a leader, and no leader serve or append what it may not', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     // A leader key that was put by hand has no lease: it must not outlive its leader's session.
     const leaseTtlMs = 60_000;
     const first = await member(configOf(place, 'a', { leaseTtlMs }));
@@ -91,7 +85,7 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
   });
 
   it('leaves members at work, and is no way into the cluster', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await member(configOf(place, 'a'));
     await leadAll(first);
     const config = configOf(place, 'b');
@@ -109,7 +103,7 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
     }
     await hand.put(`members/${nodeId}`, '{"role":"voter"}');
     // Who is written down as a member and has another KEK can open nothing, and leads nothing.
-    const stranger = { ...configOf(place, 'c'), kekUris: [newPlace(etcd).kekUri] };
+    const stranger = { ...configOf(place, 'c'), kekUris: [newPlace(etcd()).kekUri] };
     await expect(startNode(stranger)).rejects.toMatchObject({
       code: 'RAFTSEAL_NODE_MEMBER_INCAPABLE',
     });
@@ -131,7 +125,7 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
   });
 
   it('ends a node that is removed while it starts, and says why', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await member(configOf(place, 'a'));
     const config = configOf(place, 'b', { role: 'learner' });
     const second = await member(config);
@@ -173,7 +167,7 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
   ];
 
   it('keeps nodes from starting where it is the record of the cluster, and stops none', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await member(configOf(place, 'a'));
     const config = configOf(place, 'b');
     await (await member(config)).stop();
@@ -201,7 +195,7 @@ describe('a document that was changed by hand', { timeout: TIME_LIMIT_MS }, () =
 
 describe('the control shard, changed by hand', { timeout: TIME_LIMIT_MS }, () => {
   it('halts where it is read; the node does not seal, and the others go on', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await member(configOf(place, 'a'));
     await leadAll(first);
     const config = configOf(place, 'b');

@@ -2,9 +2,8 @@
  * Logs that somebody changes by hand, without a key, while nodes lead and follow them. What a node
  * has applied it keeps; what it reads next is either right or halts the shard.
  */
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
 import { TAG_CLEARTEXT } from '@raftseal/shard-group';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type Node, startNode } from '../../src/node.ts';
 import { keyIn, leadAll, TIME_LIMIT_MS } from './cluster-steps.ts';
 import { EtcdByHand } from './etcd-by-hand.ts';
@@ -12,6 +11,7 @@ import {
   clusterClient,
   configOf,
   directClient,
+  etcdOfFile,
   ledBy,
   member,
   newPlace,
@@ -19,13 +19,7 @@ import {
 } from './running-cluster.ts';
 import { haltCodes, TamperedLog, writeSlowly } from './tampered-log.ts';
 
-let etcd: EtcdCluster;
-
-beforeAll(async () => {
-  etcd = await startEtcd();
-});
-
-afterAll(() => etcd.close());
+const etcd = etcdOfFile();
 
 /** What is done to the log of one shard, and what nodes say; null where the shard goes on. */
 interface Tamper {
@@ -140,7 +134,7 @@ function expectCodes(node: Node, role: 'leader' | 'follower' | 'reader'): Promis
 
 describe('a sealed log that is changed by hand', { timeout: TIME_LIMIT_MS }, () => {
   it('invariant 7: halts its shard where what follows is not right, and no other', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await member(configOf(place, 'a', { shardCount }));
     await leadAll(first);
     // A member that is gone holds the log.

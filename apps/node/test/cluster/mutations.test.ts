@@ -2,24 +2,24 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
 import { errorCodes } from '@raftseal/interface';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
 import type { Node } from '../../src/node.ts';
 import { peerApp } from '../../src/peer/server.ts';
 import { OperationsDouble } from '../admin/operations-double.ts';
 import { PeerOperationsDouble } from '../peer/operations-double.ts';
 import { leadAll, TIME_LIMIT_MS } from './cluster-steps.ts';
-import { type ClusterPlace, clusterClient, configOf, member, newPlace } from './running-cluster.ts';
+import {
+  type ClusterPlace,
+  clusterClient,
+  configOf,
+  etcdOfFile,
+  member,
+  newPlace,
+} from './running-cluster.ts';
 
-let etcd: EtcdCluster;
-
-beforeAll(async () => {
-  etcd = await startEtcd();
-});
-
-afterAll(() => etcd.close());
+const etcd = etcdOfFile();
 
 interface Reply {
   readonly status: number;
@@ -77,7 +77,7 @@ async function silentPeer(): Promise<{
 
 describe('a call of another node', { timeout: TIME_LIMIT_MS }, () => {
   it('HAZARD ADM-24, ADM-42: halts nothing, and gets nobody past the check of members', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const node = await member(configOf(place, 'a', { encryption: 'off' }));
     await leadAll(node);
     const { nodeId } = node.admin.status();

@@ -1,27 +1,21 @@
 /** Audits of nonces over the members of a cluster: who is asked reads the logs and asks the others. */
 import { cp } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
 import { open } from 'lmdb';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { auditStoppedNodes } from '../../src/nonces/stopped-member.ts';
 import { keysIn, TIME_LIMIT_MS } from './cluster-steps.ts';
 import {
   clusterClient,
   configOf,
+  etcdOfFile,
   member,
   newPlace,
   SHARD_COUNT,
   until,
 } from './running-cluster.ts';
 
-let etcd: EtcdCluster;
-
-beforeAll(async () => {
-  etcd = await startEtcd();
-});
-
-afterAll(() => etcd.close());
+const etcd = etcdOfFile();
 
 /** Rewrites one row of a store that no node has open, as a seal under the same nonce would. */
 async function sealAgain(dataPath: string): Promise<void> {
@@ -39,7 +33,7 @@ async function sealAgain(dataPath: string): Promise<void> {
 
 describe('an audit of the nonces of a cluster', { timeout: TIME_LIMIT_MS }, () => {
   it('invariant 3: covers the logs and the stores of all members, and says who is missing', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const configs = ['a', 'b'].map((name) => configOf(place, name, { leaseTtlMs: 10_000 }));
     const nodes = [];
     for (const config of configs) nodes.push(await member(config));

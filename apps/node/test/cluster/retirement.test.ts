@@ -1,6 +1,5 @@
 /** A cluster gives up its first keys while clients write, and no member may be missing. */
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { AdminOperations } from '../../src/admin/operations.ts';
 import type { Node } from '../../src/node.ts';
 import { filesWith, wrapsOf } from '../retirement/needed-bytes.ts';
@@ -9,19 +8,14 @@ import {
   adminsOf,
   clusterClient,
   configOf,
+  etcdOfFile,
   ledBy,
   member,
   newPlace,
   until,
 } from './running-cluster.ts';
 
-let etcd: EtcdCluster;
-
-beforeAll(async () => {
-  etcd = await startEtcd();
-});
-
-afterAll(() => etcd.close());
+const etcd = etcdOfFile();
 
 const purposes = ['storage', 'raft', 'index'] as const;
 
@@ -58,7 +52,7 @@ async function retire(nodes: readonly Node[], dekId: number): Promise<void> {
 
 describe('a cluster of three', () => {
   it('gives up the keys that it was founded with, under load, once all members can', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const configs = ['a', 'b', 'c'].map((name) => configOf(place, name));
     const nodes: Node[] = [];
     for (const config of configs) nodes.push(await member(config));

@@ -1,7 +1,6 @@
 /** Rotations on several nodes over one etcd: what each of them has to know of the others. */
 import { join } from 'node:path';
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Node } from '../../src/node.ts';
 import type { RotationPolicy } from '../../src/rotation-policy.ts';
 import { openWriterRegistry } from '../../src/writer-registry-store.ts';
@@ -18,19 +17,14 @@ import {
   type ClusterPlace,
   clusterClient,
   configOf,
+  etcdOfFile,
   member,
   newPlace,
   SHARD_COUNT,
   until,
 } from './running-cluster.ts';
 
-let etcd: EtcdCluster;
-
-beforeAll(async () => {
-  etcd = await startEtcd();
-});
-
-afterAll(() => etcd.close());
+const etcd = etcdOfFile();
 
 const names = ['a', 'b', 'c'] as const;
 const never: RotationPolicy = { afterDays: 0 };
@@ -81,7 +75,7 @@ async function withSeals(place: ClusterPlace, node: Node, seals: bigint): Promis
 
 describe('rotations in a cluster', { timeout: TIME_LIMIT_MS }, () => {
   it('AROT-15: reach every member, one that was away included, and come once for one cause', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const a = await member(configOf(place, 'a', { rotation: never }));
     await leadAll(a);
     const b = await member(configOf(place, 'b', { rotation: never }));

@@ -2,9 +2,9 @@
 import { randomBytes } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { EtcdCluster } from '@raftseal/etcd-for-tests';
+import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
 import { Redis, Cluster as RedisCluster } from 'ioredis';
-import { onTestFinished } from 'vitest';
+import { afterAll, beforeAll, onTestFinished } from 'vitest';
 import type { AdminOperations } from '../../src/admin/operations.ts';
 import type { NodeConfig } from '../../src/config.ts';
 import { type Node, startNode } from '../../src/node.ts';
@@ -18,6 +18,19 @@ export interface ClusterPlace {
   readonly root: string;
   readonly kekUri: string;
   readonly tokenPath: string;
+}
+
+/** An etcd that is there while the tests of the calling file run. */
+export function etcdOfFile(options?: Parameters<typeof startEtcd>[0]): () => EtcdCluster {
+  let etcd: EtcdCluster | undefined;
+  beforeAll(async () => {
+    etcd = await startEtcd(options);
+  });
+  afterAll(() => etcd?.close());
+  return () => {
+    if (etcd === undefined) throw new Error('etcd runs inside of tests only');
+    return etcd;
+  };
 }
 
 /** A prefix, a KEK and a peer token that no other test has. */

@@ -1,9 +1,8 @@
 /** A cluster in which nothing in the clear is read any more, and who joins it. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
 import { KIND_DATA, TAG_CLEARTEXT } from '@raftseal/shard-group';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { checkCertificate } from '../../src/certificate/sealing-certificate.ts';
 import type { NodeConfig } from '../../src/config.ts';
 import type { Node } from '../../src/node.ts';
@@ -15,6 +14,7 @@ import {
   clusterClient,
   configOf,
   directClient,
+  etcdOfFile,
   member,
   newPlace,
   SHARD_COUNT,
@@ -22,13 +22,7 @@ import {
 } from './running-cluster.ts';
 import { haltCodes } from './tampered-log.ts';
 
-let etcd: EtcdCluster;
-
-beforeAll(async () => {
-  etcd = await startEtcd();
-});
-
-afterAll(() => etcd.close());
+const etcd = etcdOfFile();
 
 /** On a slow machine a lease that ends sooner is lost now and then, and what is asked is refused. */
 const steady = { leaseTtlMs: 10_000 };
@@ -51,7 +45,7 @@ function membersInReach(node: Node): number | undefined {
 
 describe('a cluster that is made sealed-only', { timeout: TIME_LIMIT_MS }, () => {
   it('is so on every member, once each has shown that nothing is in the clear', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await member(configOf(place, 'a', clear));
     await leadAll(first);
     const askedConfig = configOf(place, 'b', clear);
@@ -124,7 +118,7 @@ describe('a cluster that is made sealed-only', { timeout: TIME_LIMIT_MS }, () =>
   });
 
   it('invariant 6: is told to who joins, before it reads a log that was lengthened', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const first = await member(configOf(place, 'a', steady));
     await leadAll(first);
     const client = clusterClient([first]);

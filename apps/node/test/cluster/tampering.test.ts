@@ -3,21 +3,14 @@
  * whatever was changed is refused where it is read; below it, in the clear, only accidents are.
  */
 import { encodeEntry } from '@raftseal/applier';
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
 import { KIND_DATA, KIND_KEY_LIFECYCLE, TAG_CLEARTEXT, TAG_SEALED } from '@raftseal/shard-group';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { type LogLine, leadAll, loggedMember, TIME_LIMIT_MS } from './cluster-steps.ts';
 import { EtcdByHand } from './etcd-by-hand.ts';
-import { clusterClient, configOf, member, newPlace, until } from './running-cluster.ts';
+import { clusterClient, configOf, etcdOfFile, member, newPlace, until } from './running-cluster.ts';
 import { flipLast, haltCodes, TamperedLog, writeSlowly } from './tampered-log.ts';
 
-let etcd: EtcdCluster;
-
-beforeAll(async () => {
-  etcd = await startEtcd();
-});
-
-afterAll(() => etcd.close());
+const etcd = etcdOfFile();
 
 /** What is done to the log of one shard, and what a node says that reads it afterwards. */
 interface Tamper {
@@ -231,7 +224,7 @@ function expectHalts(tampers: readonly Tamper[], log: readonly LogLine[]): void 
 
 describe('a sealed log that was changed by hand', { timeout: TIME_LIMIT_MS }, () => {
   it('invariant 7: halts its shard where it is read, and no other', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const shardCount = sealedTampers.length + 1;
     const first = await member(configOf(place, 'a', { shardCount }));
     await leadAll(first);
@@ -262,7 +255,7 @@ describe('a sealed log that was changed by hand', { timeout: TIME_LIMIT_MS }, ()
 
 describe('a log in the clear that was changed by hand', { timeout: TIME_LIMIT_MS }, () => {
   it('halts its shard where it has not the form of a log, and the others can be sealed', async () => {
-    const place = newPlace(etcd);
+    const place = newPlace(etcd());
     const shardCount = clearTampers.length + 1;
     const config = { shardCount, encryption: 'off' } as const;
     const first = await member(configOf(place, 'a', config));

@@ -1,24 +1,27 @@
 /** A node that was admitted and is no writer yet, with a claim to the control shard. */
-import { type EtcdCluster, startEtcd } from '@raftseal/etcd-for-tests';
 import { startVault, type Vault } from '@raftseal/kek-services-for-tests';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { MemberStatus } from '../../src/admin/operations.ts';
-import { clusterClient, configOf, ledBy, member, newPlace, until } from './running-cluster.ts';
+import {
+  clusterClient,
+  configOf,
+  etcdOfFile,
+  ledBy,
+  member,
+  newPlace,
+  until,
+} from './running-cluster.ts';
 
-let etcd: EtcdCluster;
+const etcd = etcdOfFile();
 let vault: Vault;
 
 beforeAll(async () => {
-  etcd = await startEtcd();
   vault = await startVault();
   vault.createKey('transit/raftseal');
   process.env.VAULT_TOKEN = vault.token;
 });
 
-afterAll(async () => {
-  await vault.http.close();
-  await etcd.close();
-});
+afterAll(() => vault.http.close());
 
 const encryptions = (): number =>
   vault.http.requests.filter(({ path }) => path.includes('/encrypt/')).length;
@@ -26,7 +29,7 @@ const encryptions = (): number =>
 it('does not lead before it can seal, or nobody could ever make it a writer', {
   timeout: 60_000,
 }, async () => {
-  const place = newPlace(etcd);
+  const place = newPlace(etcd());
   const vaultUri = `vault-transit:${vault.http.origin}/transit/keys/raftseal`;
   const first = await member(configOf(place, 'a', { kekUris: [place.kekUri, vaultUri] }));
   const client = clusterClient([first]);
