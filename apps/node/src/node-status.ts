@@ -1,7 +1,6 @@
 /** The state of a node as its status report shows it. */
 import { CONTROL_SHARD, type KeyState } from '@raftseal/interface';
 import type {
-  BackupStatus,
   KekStatus,
   KeyStatus,
   NodeStatus,
@@ -9,6 +8,7 @@ import type {
   ShardStatus,
 } from './admin/operations.ts';
 import { withoutCredentials } from './audit/entry-facts.ts';
+import { registeredBackups } from './backup/registered-backups.ts';
 import type { KeyRotation } from './key-rotation.ts';
 import { alarmsOf } from './node-alarms.ts';
 import type { NodeKeys } from './node-keys.ts';
@@ -39,7 +39,7 @@ export function nodeStatus({ keys, rotation, shards, ...given }: NodeStatusInput
     shards: shardStatus,
     keys: keyStatus(keys, rotation),
     retiredDekIds: [...state.retired.keys()],
-    backups: backupStatus(state),
+    backups: registeredBackups(state),
   } as const;
   return { ...status, alarms: alarmsOf(status, state, Date.now()) };
 }
@@ -49,14 +49,6 @@ function kekStatus({ keks }: NodeKeys): readonly KekStatus[] {
   return keks.uris.map((uri) => ({
     uri: withoutCredentials(uri),
     outOfReach: away.get(uri) ?? null,
-  }));
-}
-
-function backupStatus({ backups }: KeyState): readonly BackupStatus[] {
-  return [...backups].map(([backupId, { createdAtMs, dekIds }]) => ({
-    backupId,
-    createdAt: new Date(createdAtMs).toISOString(),
-    dekIds,
   }));
 }
 

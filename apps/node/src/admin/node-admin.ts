@@ -22,10 +22,10 @@ import { verifyNode } from '../verify/verify.ts';
 import type { AdminCall } from './call.ts';
 import type {
   AdminOperations,
+  BackupStatus,
   BackupSummary,
   LogRequest,
   NodeStatus,
-  RegisteredBackupStatus,
   ShardDigest,
 } from './operations.ts';
 
@@ -151,7 +151,7 @@ export class NodeAdmin implements AdminOperations {
     return this.#backups.create(path);
   }
 
-  backups(): readonly RegisteredBackupStatus[] {
+  backups(): readonly BackupStatus[] {
     return this.#backups.list();
   }
 

@@ -80,10 +80,10 @@ export interface KekStatus {
   readonly outOfReach: string | null;
 }
 
+/** A backup whose keys are kept from being retired. */
 export interface BackupStatus {
   readonly backupId: string;
   readonly createdAt: string;
-  /** Kept from being retired. */
   readonly dekIds: readonly number[];
 }
 
@@ -148,13 +148,6 @@ export interface NodeStatus {
   readonly alarms: readonly Alarm[];
 }
 
-/** A backup whose keys are kept from being retired. */
-export interface RegisteredBackupStatus {
-  readonly backupId: string;
-  readonly createdAt: string;
-  readonly dekIds: readonly number[];
-}
-
 /** A backup that was taken. */
 export interface BackupSummary {
   readonly backupId: string;
@@ -201,7 +194,7 @@ export interface AdminOperations {
   digest(): Promise<Readonly<Record<number, ShardDigest>>>;
   /** Takes a backup into a new or empty directory on the disk of this node. */
   createBackup(path: string): Promise<BackupSummary>;
-  backups(): readonly RegisteredBackupStatus[];
+  backups(): readonly BackupStatus[];
   /** Keeps the keys of stored values from being retired; resolves to their ids. Idempotent. */
   registerBackup(backupId: string): Promise<readonly number[]>;
   forgetBackup(backupId: string): Promise<void>;

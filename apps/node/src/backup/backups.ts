@@ -13,7 +13,7 @@
 import { openReplicatedKeyState, type ReplicatedKeyState } from '@raftseal/applier';
 import { assert, type KeyState, RaftsealError } from '@raftseal/interface';
 import type { KvSnapshot } from '@raftseal/kv';
-import type { BackupSummary, RegisteredBackupStatus } from '../admin/operations.ts';
+import type { BackupStatus, BackupSummary } from '../admin/operations.ts';
 import type { NodeFoundations } from '../foundations.ts';
 import type { KekSet } from '../kek-set.ts';
 import type { NodeShard } from '../node-shard.ts';
@@ -30,6 +30,7 @@ import {
   shardFileName,
 } from './manifest.ts';
 import { neededKeys } from './needed-keys.ts';
+import { registeredBackups } from './registered-backups.ts';
 
 export interface BackupsParts {
   readonly foundations: NodeFoundations;
@@ -50,14 +51,10 @@ export class Backups {
   }
 
   /** As this node has applied the control log; in the order of their time. */
-  list(): readonly RegisteredBackupStatus[] {
-    return [...this.#state.backups]
-      .toSorted(([, a], [, b]) => a.createdAtMs - b.createdAtMs)
-      .map(([backupId, { createdAtMs, dekIds }]) => ({
-        backupId,
-        createdAt: new Date(createdAtMs).toISOString(),
-        dekIds,
-      }));
+  list(): readonly BackupStatus[] {
+    return registeredBackups(this.#state).toSorted(
+      (a, b) => Date.parse(a.createdAt) - Date.parse(b.createdAt),
+    );
   }
 
   /**

@@ -1,7 +1,8 @@
 /** The command line's side of the admin API. */
 import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { request as httpsRequest } from 'node:https';
-import { codeOf, type ErrorCode, errorCodes, RaftsealError } from '@raftseal/interface';
+import { codeOf, RaftsealError } from '@raftseal/interface';
+import { errorIn } from '../admin/call.ts';
 
 export interface AdminClientOptions {
   /** Such as http://127.0.0.1:7379. */
@@ -98,14 +99,11 @@ function jsonOf(text: string): unknown {
 }
 
 function errorOf(reply: unknown, status: number): RaftsealError {
-  if (typeof reply === 'object' && reply !== null && 'code' in reply && 'message' in reply) {
-    const { code, message } = reply;
-    if (typeof code === 'string' && Object.hasOwn(errorCodes, code)) {
-      return new RaftsealError(code as ErrorCode, String(message));
-    }
-  }
-  return new RaftsealError(
-    'RAFTSEAL_NODE_UNREACHABLE',
-    `something other than a raftseal node answers there (HTTP status ${status})`,
+  return (
+    errorIn(reply) ??
+    new RaftsealError(
+      'RAFTSEAL_NODE_UNREACHABLE',
+      `something other than a raftseal node answers there (HTTP status ${status})`,
+    )
   );
 }

@@ -2,7 +2,7 @@
 import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { pino } from 'pino';
-import type { BackupSummary, RegisteredBackupStatus } from '../admin/operations.ts';
+import type { BackupStatus, BackupSummary } from '../admin/operations.ts';
 import { type RestoreSummary, restoreBackup } from '../backup/restore.ts';
 import { type BackupVerification, verifyBackup } from '../backup/verification.ts';
 import { KekSet } from '../kek-set.ts';
@@ -47,7 +47,7 @@ function listCommand(): Command {
     .description('name the backups whose keys are kept')
     .action(async (options: NodeAddressOptions) => {
       const client = await adminClient(options);
-      const { backups } = await client.get<{ backups: RegisteredBackupStatus[] }>('/v1/backups');
+      const { backups } = await client.get<{ backups: BackupStatus[] }>('/v1/backups');
       const rows = backups.map(({ backupId, createdAt, dekIds }) => [
         backupId,
         createdAt,

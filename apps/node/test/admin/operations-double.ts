@@ -2,10 +2,10 @@
 import type { KeyPurpose } from '@raftseal/interface';
 import type {
   AdminOperations,
+  BackupStatus,
   BackupSummary,
   LogRequest,
   NodeStatus,
-  RegisteredBackupStatus,
   ShardDigest,
 } from '../../src/admin/operations.ts';
 import type { AuditedCall, CallEnd } from '../../src/audit/audit-trail.ts';
@@ -170,7 +170,7 @@ export const someReceipt: RetirementReceipt = {
   logs: [{ shardId: 0, firstIndex: '91', headIndex: '91' }],
 };
 
-export const someBackup: RegisteredBackupStatus = {
+export const someBackup: BackupStatus = {
   backupId: 'backup-20260131T120000Z-89abcdef',
   createdAt: '2026-01-31T12:00:00.000Z',
   dekIds: [17, 4_294_967_294],
@@ -269,7 +269,7 @@ export class OperationsDouble implements AdminOperations {
     return { backupId: someBackup.backupId, path, bytes: 4096, rows: 7, dekIds: someBackup.dekIds };
   }
 
-  backups(): readonly RegisteredBackupStatus[] {
+  backups(): readonly BackupStatus[] {
     this.#note('backups');
     return [someBackup];
   }
