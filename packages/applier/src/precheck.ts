@@ -7,6 +7,7 @@
  * its log, and keeps one lock from the question until its own apply of the entry: two requests that
  * are checked side by side could both pass and the second one halt.
  */
+import { timingSafeEqual } from 'node:crypto';
 import { assert, CONTROL_SHARD, codeOf, type KeyState, RaftsealError } from '@raftseal/interface';
 import { encodeSidecar, SIDECAR_BYTES_MAX } from '@raftseal/sidecar';
 import type { UnwrapDek } from './dek-unwrap.ts';
@@ -43,9 +44,9 @@ const STATE_BYTES_MAX = SIDECAR_BYTES_MAX - 1024 * 1024;
 /**
  * Whether an entry may be proposed.
  * @throws RAFTSEAL_APPLIER_*, never fatal: the codes that apply would halt with; besides them
- *   _ALREADY_BOOTSTRAPPED and _DEK_CONFLICT for repetitions, _EPOCH_STALE for a registration below
- *   the registered one, _STATE_TOO_LARGE, _CLUSTER_KEYS; and what `unwrapDek` throws for a wrap that this node's
- *   KEK does not open.
+ *   _ALREADY_BOOTSTRAPPED and _DEK_CONFLICT for repetitions, _DEK_CONFLICT for new wraps of another
+ *   key, _EPOCH_STALE for a registration below the registered one, _STATE_TOO_LARGE, _CLUSTER_KEYS;
+ *   and what `unwrapDek` throws for a wrap that this node's KEK does not open.
  */
 export async function precheck(parts: PrecheckParts, proposed: ProposedEntry): Promise<Precheck> {
   const { shardId, entry } = proposed;
@@ -72,7 +73,36 @@ export async function precheck(parts: PrecheckParts, proposed: ProposedEntry): P
       }
     }
   }
+  if (entry.kind === 'rewrap-deks') await checkSameDeks(parts, state);
   return { body, outcome };
+}
+
+/** Apply loads nothing for new wraps: one that is wrong would only show at the next start. */
+async function checkSameDeks({ state, unwrapDek }: PrecheckParts, next: KeyState): Promise<void> {
+  const { clusterId } = state;
+  assert(clusterId !== undefined, 'only keys that are there have other wraps');
+  for (const [dekId, key] of next.keys) {
+    const known = state.keys.get(dekId);
+    if (known === undefined || known === key) continue;
+    const binding = { clusterId, dekId, purpose: key.purpose };
+    const dek = await unwrapDek(known, binding);
+    const found = await unwrapDek(key, binding).catch((error) => {
+      dek.fill(0);
+      throw error;
+    });
+    const isSame = timingSafeEqual(found, dek);
+    dek.fill(0);
+    found.fill(0);
+    if (!isSame) throw otherKey(dekId);
+  }
+}
+
+function otherKey(dekId: number): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_APPLIER_DEK_CONFLICT',
+    `expected wraps of DEK ${dekId} as it is; found those of another key: what is sealed under ` +
+      'the DEK could not be opened any more. Wrap the DEK itself again.',
+  );
 }
 
 /** A new index DEK brings along what the active one stands for. */

@@ -4,6 +4,7 @@ import {
   decodeEntry,
   type KeyLifecycleEntry,
   MemoryWriterRegistry,
+  type NewKey,
   type Precheck,
   precheck,
   transition,
@@ -13,7 +14,9 @@ import {
 import {
   bootstrapEntry,
   bootstrapped,
+  clusterId,
   cutoverRequest,
+  dekOf,
   emptyState,
   enableStorage,
   foreignKek,
@@ -41,6 +44,23 @@ function askEmpty(entry: KeyLifecycleEntry): Promise<Precheck> {
 }
 
 describe('before it proposes, a leader refuses', () => {
+  it('invariant 11: wraps of another key, which would only show at the next start', async () => {
+    const process = await bootstrapped();
+    const rewrapTo = async (key: Promise<NewKey>): Promise<KeyLifecycleEntry> => {
+      const { dekId, wraps } = await key;
+      return { kind: 'rewrap-deks', keys: [{ dekId, wraps }] };
+    };
+    const ofAnotherPurpose = await rewrapTo(newKey(2, 'storage'));
+    await expect(ask(process, ofAnotherPurpose)).rejects.toEqual(refused('RAFTSEAL_KEK_MISMATCH'));
+    const otherBytes = await kek.wrapKey(dekOf(9), { clusterId, dekId: 2, purpose: 'raft' });
+    const wraps = [{ kekUri: kek.kekUri, bytes: otherBytes }];
+    const ofAnotherKey: KeyLifecycleEntry = { kind: 'rewrap-deks', keys: [{ dekId: 2, wraps }] };
+    const conflict = refused('RAFTSEAL_APPLIER_DEK_CONFLICT');
+    await expect(ask(process, ofAnotherKey)).rejects.toEqual(conflict);
+    const again = await rewrapTo(newKey(2, 'raft'));
+    expect((await ask(process, again)).outcome).toMatchObject({ kind: 'no-op' });
+  });
+
   it('HAZARD ABOOT-18, ADM-20: a second Bootstrap, even the same one', async () => {
     const process = await bootstrapped();
     const code = 'RAFTSEAL_APPLIER_ALREADY_BOOTSTRAPPED';
