@@ -35,6 +35,8 @@ export interface KeyPool {
   readonly keys: readonly NewKey[];
   readonly foreign: readonly NewKey[];
   readonly rewraps: readonly KeyLifecycleEntry[];
+  /** With a wrap that does not open where DEK 4 has another purpose. */
+  readonly foreignRewraps: readonly KeyLifecycleEntry[];
 }
 
 export async function keyPool(): Promise<KeyPool> {
@@ -46,15 +48,17 @@ export async function keyPool(): Promise<KeyPool> {
       foreign.push(await foreignKey(dekId, purpose));
     }
   }
+  keys.push(await newKey(8, 'raft'));
   const first = await bootstrapEntry();
   const later = await bootstrapEntry({ writers: ['b', 'a'] });
   const rewraps = [
     await rewrap(...first.keys),
     await rewrap(await newKey(1, 'storage')),
-    await rewrap(await newKey(2, 'raft'), await newKey(4, 'raft')),
-    await rewrap(await newKey(8, 'raft')),
+    await rewrap(await newKey(2, 'raft'), await newKey(8, 'raft')),
+    await rewrap(await newKey(9, 'raft')),
   ];
-  return { bootstraps: [first, first, first, later], keys, foreign, rewraps };
+  const foreignRewraps = [await rewrap(await newKey(2, 'raft'), await newKey(4, 'raft'))];
+  return { bootstraps: [first, first, first, later], keys, foreign, rewraps, foreignRewraps };
 }
 
 export function commands(pool: KeyPool, { foreign }: { foreign: boolean }): fc.Arbitrary<Command> {
@@ -62,6 +66,7 @@ export function commands(pool: KeyPool, { foreign }: { foreign: boolean }): fc.A
   const backupId = fc.constantFrom('monday', 'tuesday');
   const gap = fc.bigInt({ min: 1n, max: 3n });
   const keys = foreign ? [...pool.keys, ...pool.foreign] : pool.keys;
+  const rewraps = foreign ? [...pool.rewraps, ...pool.foreignRewraps] : pool.rewraps;
   const controlEntries: fc.Arbitrary<KeyLifecycleEntry> = fc.oneof(
     { weight: 2, arbitrary: fc.constantFrom(...pool.bootstraps) },
     {
@@ -75,7 +80,7 @@ export function commands(pool: KeyPool, { foreign }: { foreign: boolean }): fc.A
       arbitrary: fc.constantFrom(...keys).map(rotationTo),
     },
     { weight: 4, arbitrary: dekId.map(enableStorage) },
-    { weight: 3, arbitrary: fc.constantFrom(...pool.rewraps) },
+    { weight: 3, arbitrary: fc.constantFrom(...rewraps) },
     { weight: 6, arbitrary: dekId.map(retirement) },
     { weight: 5, arbitrary: fc.constant(enableSealedOnly) },
     {

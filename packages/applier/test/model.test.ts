@@ -211,7 +211,7 @@ describe('invariant 11: what precheck lets through', () => {
   it('keeps what a process has seen: a replica of the same life has the same state', async () => {
     let proposed = 0;
     await fc.assert(
-      fc.asyncProperty(lives(pool, { foreign: false, maxLength: 20 }), async (life) => {
+      fc.asyncProperty(lives(pool, { foreign: true, maxLength: 20 }), async (life) => {
         const disk = new Disk();
         const process = await Process.start(disk, { controlWaitMs: 0 });
         const replica = new Replica();
