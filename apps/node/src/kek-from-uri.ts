@@ -40,13 +40,15 @@ const openers: Readonly<Record<string, (uri: string) => Promise<KekProvider>>> =
   'gcp-kms': async (uri) => (await import('@raftseal/kek-gcp-kms')).kekFromGcpKms({ uri }),
 };
 
+export const kekSchemes: readonly string[] = Object.keys(openers);
+
 async function openKek(uri: string): Promise<KekProvider> {
   const scheme = /^([a-z0-9-]+):./.exec(uri)?.[1] ?? '';
   if (Object.hasOwn(openers, scheme)) {
     const opened = await openers[scheme]?.(uri);
     if (opened) return opened;
   }
-  const schemes = Object.keys(openers).map((name) => `${name}:`);
+  const schemes = kekSchemes.map((name) => `${name}:`);
   throw new RaftsealError(
     'RAFTSEAL_NODE_KEK_URI',
     `expected a KEK as file:/path/to/kek, env:NAME or another of ${schemes.join(' ')}; found ` +

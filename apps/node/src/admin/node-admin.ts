@@ -175,13 +175,13 @@ export class NodeAdmin implements AdminOperations {
     await this.#cluster().preferLeader(shardId, nodeId);
   }
 
+  noteCall(call: AuditedCall): Promise<CallEnd> {
+    return this.#parts.foundations.audit.call(call);
+  }
+
   #retirement(): Retirement {
     const { foundations, operations, cluster } = this.#parts;
     return new Retirement({ ...foundations, operations, others: cluster?.others });
-  }
-
-  noteCall(call: AuditedCall): Promise<CallEnd> {
-    return this.#parts.foundations.audit.call(call);
   }
 
   #cluster(): Cluster {

@@ -4,6 +4,7 @@ import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { codeOf, RaftsealError } from '@raftseal/interface';
 import { Option } from 'commander';
+import { kekSchemes } from '../kek-from-uri.ts';
 
 export function optionError(message: string): RaftsealError {
   return new RaftsealError('RAFTSEAL_NODE_OPTION', message);
@@ -66,7 +67,8 @@ export function secretFromFile(name: string, path: string): string {
 
 /** Every key is wrapped under each KEK that is given. */
 export function kekOption(): Option {
-  return new Option('--kek <uri>', 'file:/path/to/kek or env:NAME; once for each KEK').argParser(
+  const forms = kekSchemes.map((scheme) => `${scheme}:...`).join(', ');
+  return new Option('--kek <uri>', `one of ${forms}; once for each KEK`).argParser(
     (uri: string, given: readonly string[] | undefined) => [...(given ?? []), uri],
   );
 }
