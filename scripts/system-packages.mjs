@@ -46,12 +46,17 @@ const systemPackages = [
   {
     debian: 'gcc',
     commands: ['cc'],
-    usedFor: 'compiling a PKCS#11 module that fails on demand',
+    usedFor: 'compiling a PKCS#11 module that fails on demand, and what Spin makes of a model',
   },
   {
     debian: 'libc6-dev',
     commands: ['cc'],
     usedFor: 'the headers of that module',
+  },
+  {
+    debian: 'spin',
+    commands: ['spin'],
+    usedFor: 'searching every state of the model of the cutover',
   },
 ];
 
@@ -92,7 +97,8 @@ export function installSystemPackages() {
     `Expected on PATH, and not found: ${still.join(', ')}. Tests that need them fail ` +
       `without them. On Debian or Ubuntu: sudo apt-get install --no-install-recommends ` +
       `${names.join(' ')}. Elsewhere: install Redis 7 or later from https://redis.io, etcd 3.4 ` +
-      `or later from https://etcd.io, and SoftHSM 2.6 or later from https://www.softhsm.org.`,
+      `or later from https://etcd.io, SoftHSM 2.6 or later from https://www.softhsm.org, and Spin ` +
+      `6.5 or later from https://spinroot.com.`,
   );
   return false;
 }
