@@ -14,6 +14,7 @@ import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { fatalError, type WriterRegistry, type WriterRow } from '@raftseal/interface';
+import { lmdbFileProblem } from '@raftseal/kv';
 import { open, type RootDatabase, type RootDatabaseOptionsWithPath } from 'lmdb';
 import type { SealCountStore } from './seal-ledger.ts';
 
@@ -32,7 +33,7 @@ export interface WriterRegistryStore extends WriterRegistry, SealCountStore {
   close(): Promise<void>;
 }
 
-/** @throws RAFTSEAL_NODE_REGISTRY_CORRUPT (fatal) for a row that is damaged */
+/** @throws RAFTSEAL_NODE_REGISTRY_CORRUPT (fatal) for a file or a row that is damaged */
 export function openWriterRegistry(directory: string): WriterRegistryStore {
   mkdirSync(directory, { recursive: true, mode: 0o700 });
   const options: RootDatabaseOptionsWithPath & UndeclaredOptions = {
@@ -43,6 +44,7 @@ export function openWriterRegistry(directory: string): WriterRegistryStore {
     mapSize: 16 * 1024 * 1024,
     permissionsMode: 0o600,
   };
+  checkFile(directory);
   const database = open<Buffer, Buffer>(options);
   // LMDB flushes the content of its files, not their names.
   for (const named of [directory, dirname(directory)]) flushDirectory(named);
@@ -86,9 +88,10 @@ export function openWriterRegistry(directory: string): WriterRegistryStore {
 
 /**
  * The rows of a registry that no process has open; nothing is changed.
- * @throws RAFTSEAL_NODE_REGISTRY_CORRUPT (fatal) for a row that is damaged
+ * @throws RAFTSEAL_NODE_REGISTRY_CORRUPT (fatal) for a file or a row that is damaged
  */
 export async function readWriterRows(directory: string): Promise<readonly WriterRow[]> {
+  checkFile(directory);
   const database = open<Buffer, Buffer>({
     path: directory,
     keyEncoding: 'binary',
@@ -99,6 +102,11 @@ export async function readWriterRows(directory: string): Promise<readonly Writer
   const { rows } = readAll(database);
   await database.close();
   return [...rows.values()];
+}
+
+function checkFile(directory: string): void {
+  const problem = lmdbFileProblem(directory);
+  if (problem !== undefined) throw corrupt(`the file (${problem})`);
 }
 
 function flushDirectory(path: string): void {

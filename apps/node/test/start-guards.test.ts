@@ -4,27 +4,21 @@
  * started, however often it was tried before.
  */
 
-import { createHash } from 'node:crypto';
-import {
-  appendFileSync,
-  chmodSync,
-  existsSync,
-  mkdtempSync,
-  readFileSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
-import { cp, readdir, readFile, rename, rm, symlink } from 'node:fs/promises';
+import { appendFileSync, chmodSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { cp, readdir, rename, rm, symlink, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type KeyState, NONCE_EPOCH_MAX } from '@raftseal/interface';
 import { SIDECAR_FILE_NAME } from '@raftseal/sidecar';
 import { Redis } from 'ioredis';
+import { open } from 'lmdb';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { NodeConfig } from '../src/config.ts';
 import { dataDirectoryPaths } from '../src/data-directory.ts';
+import { lockDirectory } from '../src/data-directory-lock.ts';
 import { kekFromUri } from '../src/kek-from-uri.ts';
 import { startNode } from '../src/node.ts';
+import { expectRefused } from './refused-start.ts';
 import { keyOf, newConfig, running, SHARD_COUNT } from './running-node.ts';
 import { editSidecar } from './sidecar-edit.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
@@ -73,40 +67,6 @@ async function copyOf(path: string): Promise<NodeConfig> {
   return { ...aged.config, dataPath };
 }
 
-/** What a refused start must not change: sidecar with its epochs and generation, registry, trail. */
-async function keptBytes({ dataPath }: NodeConfig): Promise<Record<string, string>> {
-  const { keys, audit } = dataDirectoryPaths(dataPath);
-  const kept: Record<string, string> = {};
-  for (const directory of [keys, audit]) {
-    if (!existsSync(directory) || !statSync(directory).isDirectory()) continue;
-    for (const name of await readdir(directory, { recursive: true })) {
-      const path = join(directory, name);
-      // The reader table of the registry is no part of its content.
-      if (statSync(path).isFile() && !name.endsWith('lock.mdb')) {
-        const bytes = await readFile(path);
-        kept[path] = createHash('sha256').update(bytes).digest('hex');
-      }
-    }
-  }
-  return kept;
-}
-
-async function expectRefused(config: NodeConfig, code: string): Promise<void> {
-  const before = await keptBytes(config);
-  for (const attempt of ['first', 'second']) {
-    const end = await startNode(config).then(
-      async (node) => {
-        await node.stop();
-        return 'it started';
-      },
-      (error: { readonly code?: string }) => error.code,
-    );
-    expect(end, `${attempt} attempt`).toBe(code);
-  }
-  // Opening a registry that is missing makes an empty one, and nothing else is made.
-  expect(await keptBytes(config)).toMatchObject(before);
-}
-
 /** Puts parts of one data directory in place of those of another. */
 async function replaceParts(
   config: NodeConfig,
@@ -126,6 +86,15 @@ async function withKeyState(
   const kek = await kekFromUri(config.kekUris[0] ?? '');
   await editSidecar(dataDirectoryPaths(config.dataPath).keys, kek, edit);
   await kek.close();
+}
+
+async function damageWriterRow(dataPath: string): Promise<void> {
+  const path = join(dataPath, 'keys', 'writers');
+  const rows = open<Buffer, Buffer>({ path, keyEncoding: 'binary', encoding: 'binary' });
+  const [row] = [...rows.getRange()];
+  if (!row) throw new Error('the node is a writer');
+  await rows.put(Buffer.from(row.key), Buffer.alloc(row.value.length, 0x5a));
+  await rows.close();
 }
 
 const sidecar = join('keys', SIDECAR_FILE_NAME);
@@ -206,6 +175,24 @@ const guards: readonly Guard[] = [
     code: 'RAFTSEAL_APPLIER_REGISTRY_LOST',
     where: 'the writer registry is gone',
     spoil: ({ dataPath }) => only(rm(join(dataPath, 'keys', 'writers'), { recursive: true })),
+  },
+  {
+    code: 'RAFTSEAL_NODE_REGISTRY_CORRUPT',
+    where: 'a row of the writer registry is damaged',
+    spoil: ({ dataPath }) => only(damageWriterRow(dataPath)),
+  },
+  {
+    code: 'RAFTSEAL_NODE_REGISTRY_CORRUPT',
+    where: 'the file of the writer registry is damaged',
+    spoil: ({ dataPath }) => {
+      writeFileSync(join(dataPath, 'keys', 'writers', 'data.mdb'), Buffer.alloc(8192, 0x5a));
+      return undefined;
+    },
+  },
+  {
+    code: 'RAFTSEAL_KV_STORE_CORRUPT',
+    where: 'the file of a store was cut',
+    spoil: ({ dataPath }) => only(truncate(join(dataPath, 'shards', '1', 'store', 'data.mdb'), 8192)),
   },
   {
     code: 'RAFTSEAL_APPLIER_EPOCH_EXHAUSTED',
@@ -307,9 +294,9 @@ describe('a start is refused, and burns no nonce epoch,', () => {
 
   it('where another process uses the directory: RAFTSEAL_NODE_DATA_DIR_LOCKED', async () => {
     const config = await copyOf(aged.config.dataPath);
-    const node = await running(config);
+    const lock = await lockDirectory(dataDirectoryPaths(config.dataPath).lock);
     await expectRefused(config, 'RAFTSEAL_NODE_DATA_DIR_LOCKED');
-    await node.stop();
+    await lock.release();
   });
 
   it.each([0, Date.parse('2300-01-01T00:00:00Z')])(

@@ -3,6 +3,7 @@
  * sealed with which nonce. The meta row's is the first.
  */
 import { type Database, open } from 'lmdb';
+import { checkLmdbFile } from './lmdb-file-check.ts';
 import { ROW_HEADER_BYTES } from './row-codec.ts';
 import { pagesOf, type RowSource, type TableRow } from './row-source.ts';
 import { findMetaRow } from './store-meta.ts';
@@ -21,9 +22,11 @@ export function* envelopesOf(source: RowSource): Generator<Buffer> {
  * The envelopes in the store of a shard that no process has open. It is not changed, and no key is
  * needed.
  * @param directory that of the store, which exists
+ * @throws RAFTSEAL_KV_STORE_CORRUPT
  */
 export async function* stoppedStoreEnvelopes(directory: string): AsyncGenerator<Buffer> {
   const binary = { keyEncoding: 'binary', encoding: 'binary' } as const;
+  checkLmdbFile(directory);
   const environment = open<Buffer, Buffer>({
     ...binary,
     path: directory,

@@ -12,6 +12,7 @@ export { arityMatches, type CommandSpec, commandKeys, commandTable } from './com
 export { ContentDigest } from './content-digest.ts';
 export { stoppedStoreEnvelopes } from './envelopes.ts';
 export { matchesGlob } from './glob.ts';
+export { lmdbFileProblem } from './lmdb-file-check.ts';
 export type {
   KvCensus,
   KvDigest,

@@ -13,6 +13,7 @@ import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import { fatalError, type RaftsealError } from '@raftseal/interface';
 import { type Database, open, type RootDatabase } from 'lmdb';
+import { checkLmdbFile } from './lmdb-file-check.ts';
 import { LmdbView } from './lmdb-view.ts';
 import type { RowSource, TableRow } from './row-source.ts';
 import {
@@ -92,7 +93,7 @@ export class LmdbConnection implements RowSource {
     });
   }
 
-  /** @throws RangeError where `mapBytes` is not a size LMDB can map. */
+  /** @throws RAFTSEAL_KV_STORE_CORRUPT; RangeError where `mapBytes` is no size LMDB can map. */
   static async open(options: ConnectionOptions): Promise<LmdbConnection> {
     const { mapBytes } = options;
     // LMDB takes a negative or fractional size for an address and crashes the process.
@@ -106,6 +107,7 @@ export class LmdbConnection implements RowSource {
         `mapBytes must be a multiple of 4096 from ${MAP_BYTES_MIN} to ${MAP_BYTES_MAX}`,
       );
     }
+    checkLmdbFile(options.path);
     const connection = new LmdbConnection(options);
     await connection.#next(() => undefined);
     return connection;

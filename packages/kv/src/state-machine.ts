@@ -85,8 +85,8 @@ export class KvStateMachine implements StateMachine<Reply> {
   /**
    * Opens, or makes, the store of a shard; its log is to be replayed from `durableIndex + 1`.
    * @throws RAFTSEAL_KV_SEAL_REQUIRED, RAFTSEAL_KV_STORE_MISMATCH, RAFTSEAL_KV_STORE_VERSION,
-   *   RAFTSEAL_KV_ROW_CORRUPT, RAFTSEAL_KV_ROW_FORGED, RAFTSEAL_KV_STORE_SEALED_ONLY,
-   *   RAFTSEAL_KV_CLEARTEXT_REFUSED; RangeError for a bad `mapBytes`.
+   *   RAFTSEAL_KV_STORE_CORRUPT, RAFTSEAL_KV_ROW_CORRUPT, RAFTSEAL_KV_ROW_FORGED,
+   *   RAFTSEAL_KV_STORE_SEALED_ONLY, RAFTSEAL_KV_CLEARTEXT_REFUSED; RangeError for a bad `mapBytes`.
    */
   static async open(options: KvOptions): Promise<KvStateMachine> {
     const { directory, shardId, seal } = options;

@@ -11,6 +11,7 @@ export const kvErrors = {
   RAFTSEAL_KV_SEAL_REQUIRED: 'The store holds sealed rows and was opened without a seal.',
   RAFTSEAL_KV_SNAPSHOT_INVALID: 'A snapshot is damaged, forged or cut, or not the one expected.',
   RAFTSEAL_KV_SNAPSHOT_STALE: 'A snapshot is of an index that is durable already.',
+  RAFTSEAL_KV_STORE_CORRUPT: 'The file of a store is damaged, and cannot be opened.',
   RAFTSEAL_KV_STORE_MISMATCH: 'The store belongs to another shard or cluster.',
   RAFTSEAL_KV_STORE_SEALED_ONLY:
     'The store is sealed-only and was opened as if it might hold something in the clear.',
