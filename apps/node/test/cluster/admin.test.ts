@@ -1,5 +1,5 @@
 /** What operators ask of a cluster, of whichever node they ask it, and what they are refused. */
-import { readFile, rm } from 'node:fs/promises';
+import { cp, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { TAG_SEALED } from '@raftseal/shard-group';
 import { describe, expect, it } from 'vitest';
@@ -11,6 +11,7 @@ import { KekSet } from '../../src/kek-set.ts';
 import { type Node, startNode } from '../../src/node.ts';
 import { type CommandEnd, runCommand } from '../cli/command-run.ts';
 import { servedPeer } from '../peer/serving.ts';
+import { expectRefused as expectStartRefused } from '../refused-start.ts';
 import { expectSameState, keyIn, leadAll, TIME_LIMIT_MS } from './cluster-steps.ts';
 import { EtcdByHand } from './etcd-by-hand.ts';
 import {
@@ -262,14 +263,42 @@ describe('raftseal resync-sidecar', { timeout: TIME_LIMIT_MS }, () => {
     expect(await resync()).toEqual(done('the sidecar was rebuilt: start the node\n'));
     expect((await readFile(sidecar)).length).toBeGreaterThan(0);
     await clusterClient([first]).set(keyIn(1), 'x');
+    const keysPath = join(config.dataPath, 'keys');
+    const olderKeys = join(place.root, 'older-keys');
+    await cp(keysPath, olderKeys, { recursive: true });
     const again = await member(config);
     await expectSameState([first.admin, again.admin]);
     expect((await again.admin.verify()).problems).toEqual([]);
+
+    // Intact, and older than what the node has sealed since: nothing in the folder says so.
+    await first.admin.rotate('raft');
+    await clusterClient([first]).set(keyIn(1), 'y');
+    await expectSameState([first.admin, again.admin]);
+    const used = nonceEpochs(again);
+    await again.stop();
+    await rm(keysPath, { recursive: true });
+    await cp(olderKeys, keysPath, { recursive: true });
+    await expectStartRefused(config, 'RAFTSEAL_NODE_SIDECAR_BEHIND_LOG');
+    expect(await resync()).toEqual(done('the sidecar was rebuilt: start the node\n'));
+    const rebuilt = await member(config);
+    const claimed = nonceEpochs(rebuilt);
+    expect(claimed.size).toBe(used.size);
+    for (const [dekId, epoch] of used) expect(claimed.get(dekId)).toBeGreaterThan(epoch);
+    await expectSameState([first.admin, rebuilt.admin]);
+    expect(await rebuilt.admin.verify()).toMatchObject({ problems: [] });
+    expect(await rebuilt.admin.auditNonces()).toMatchObject({ findings: [] });
   });
 });
 
 function option(name: string, value: string): readonly [string, string] {
   return [`--${name}`, value];
+}
+
+/** Of the keys that the node seals under. */
+function nonceEpochs(node: Node): ReadonlyMap<number, number> {
+  const { keys } = node.admin.status();
+  const sealing = keys.filter(({ active, purpose }) => active && purpose !== 'index');
+  return new Map(sealing.map(({ dekId, nonceEpoch }) => [dekId, nonceEpoch]));
 }
 
 function roles(node: Node): ReadonlyMap<string, string> {

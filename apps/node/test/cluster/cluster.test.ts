@@ -3,6 +3,8 @@ import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type Node, startNode } from '../../src/node.ts';
+import { expectRefused } from '../refused-start.ts';
+import { newConfig, running } from '../running-node.ts';
 import {
   clusterClient,
   configOf,
@@ -136,9 +138,12 @@ describe('a node is refused', () => {
     await (await member(elsewhere)).stop();
     const { cluster } = configOf(place, 'd');
     if (!cluster) throw new Error('it has one');
-    await expect(startNode({ ...elsewhere, cluster })).rejects.toMatchObject({
-      code: 'RAFTSEAL_NODE_FOREIGN_CLUSTER',
-    });
+    await expectRefused({ ...elsewhere, cluster }, 'RAFTSEAL_NODE_FOREIGN_CLUSTER');
+    const { cluster: _, ...without } = elsewhere;
+    await expectRefused(without, 'RAFTSEAL_NODE_LOG_PLACE');
+    const alone = newConfig({ shardCount: SHARD_COUNT });
+    await (await running(alone)).stop();
+    await expectRefused({ ...alone, cluster }, 'RAFTSEAL_NODE_LOG_PLACE');
   }, 60_000);
 
   it('once it was removed', async () => {
