@@ -6,6 +6,9 @@ import { createInterface } from 'node:readline';
 import { build } from 'esbuild';
 import { afterAll, beforeAll } from 'vitest';
 
+const source = new URL('../src/main.ts', import.meta.url).href;
+const requireFromSource = `const require = nodeModule.createRequire(${JSON.stringify(source)});`;
+
 export interface ChildProgram {
   start(args: readonly string[]): Child;
 }
@@ -37,6 +40,10 @@ export function childProgram(name: string): ChildProgram {
       platform: 'node',
       format: 'esm',
       external: ['lmdb'],
+      // What is read beside the sources of the node is found from the bundle too.
+      define: { 'import.meta.url': JSON.stringify(source) },
+      // CommonJS modules require what comes with Node.
+      banner: { js: `import * as nodeModule from 'node:module';\n${requireFromSource}` },
       conditions: ['@raftseal/source'],
       logLevel: 'error',
     });

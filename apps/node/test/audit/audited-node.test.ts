@@ -1,16 +1,18 @@
 /** What a running node puts into its audit trail. */
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { inspectSidecar, SIDECAR_FILE_NAME } from '@raftseal/sidecar';
 import { describe, expect, it } from 'vitest';
 import type { AuditRecord } from '../../src/audit/record.ts';
 import { verifyTrail } from '../../src/audit/verify-trail.ts';
 import { dataDirectoryPaths } from '../../src/data-directory.ts';
-import { KekSet } from '../../src/kek-set.ts';
 import { startNode } from '../../src/node.ts';
-import { leadingKeyNode, newCluster, newKek, openKeyNode, until } from '../key-world.ts';
+import { childProgram } from '../child-program.ts';
 import { adminCall, clientOf, keyOf, newConfig, running } from '../running-node.ts';
 import { temporaryDirectory } from '../temporary-directory.ts';
-import { fileNames, linesOf, newTrailDirectory, openTrail, recordsOf } from './trail-world.ts';
+import { fileNames, linesOf, recordsOf } from './trail-world.ts';
+
+const killer = childProgram('audit/killed-operation-child');
 
 function entriesOf(directory: string): string[] {
   return recordsOf(directory).flatMap((record) =>
@@ -139,32 +141,38 @@ describe('the trail of a node', () => {
 });
 
 describe('a node that is killed between the record of an entry and its sidecar', () => {
-  it('applies the entry at its next start, and records it no second time', async () => {
-    const trailDirectory = newTrailDirectory();
-    const keks = KekSet.of(await newKek());
-    const cluster = newCluster(['a'], [0]);
-    const options = { cluster, shardIds: [0], keks, directory: join(temporaryDirectory(), 'keys') };
-    const power = { isOn: true };
-    const trail = await openTrail(trailDirectory);
-    const node = await leadingKeyNode({
-      ...options,
-      note: async (applied) => {
-        await trail.note(applied);
-        if (!power.isOn) throw new Error('the power went');
-      },
-    });
-    await node.operations.enableEncryption();
-    power.isOn = false;
-    void node.operations.rotate('raft').catch(() => undefined);
-    await until(() => node.groups[0]?.state === 'halted');
-    const before = node.keys.state;
-    await node.stop();
-    await trail.close();
-    const again = await openTrail(trailDirectory);
-    const next = await openKeyNode({ ...options, note: again.note });
-    expect(next.keys.state.activeDekId.raft).not.toBe(before.activeDekId.raft);
-    const entries = entriesOf(trailDirectory);
-    expect(entries.at(-1)).toMatch(/rotate-dek$/);
+  it('applies the entry at its next start, once, and records it no second time', async () => {
+    const config = newConfig();
+    const { keys, audit: directory } = dataDirectoryPaths(config.dataPath);
+    const [kekUri = ''] = config.kekUris;
+    const before = await running(config);
+    await clientOf(before).set(keyOf(1), 'value');
+    await before.stop();
+    const rotated: Readonly<Record<string, unknown>>[] = [];
+    for (const purpose of ['raft', 'index']) {
+      expect(await killer.start([config.dataPath, kekUri, purpose]).ended).toBe(null);
+      const last = recordsOf(directory).at(-1);
+      expect(last).toMatchObject({ entry: 'rotate-dek', facts: { purpose } });
+      const facts = last?.kind === 'entry' ? last.facts : {};
+      rotated.push(facts);
+      const sidecar = inspectSidecar(readFileSync(join(keys, SIDECAR_FILE_NAME)));
+      expect(sidecar.keys.map((key) => key.dekId)).not.toContain(facts.dekId);
+    }
+    // The second process has applied what the first one left, and left what it was asked itself.
+    const node = await running(config);
+    const status = node.admin.status();
+    expect(status.keys).toHaveLength(5);
+    for (const { dekId, purpose } of rotated) {
+      expect(status.keys).toContainEqual(
+        expect.objectContaining({ dekId, purpose, active: true }),
+      );
+    }
+    expect(await clientOf(node).get(keyOf(1))).toBe('value');
+    expect(await clientOf(node).set(keyOf(2), 'value')).toBe('OK');
+    expect(await node.admin.verify()).toMatchObject({ problems: [] });
+    const entries = entriesOf(directory);
+    expect(entries.filter((entry) => entry.endsWith('rotate-dek'))).toHaveLength(2);
     expect(new Set(entries).size).toBe(entries.length);
+    expect(await verifyTrail({ directory })).toMatchObject({ intact: true, gaps: [] });
   });
 });
