@@ -1,13 +1,14 @@
 /** A cluster in which nothing in the clear is read any more, and who joins it. */
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { KIND_DATA, TAG_CLEARTEXT } from '@raftseal/shard-group';
-import { describe, expect, it } from 'vitest';
+import { KIND_DATA, TAG_CLEARTEXT, TAG_SEALED } from '@raftseal/shard-group';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { checkCertificate } from '../../src/certificate/sealing-certificate.ts';
 import type { NodeConfig } from '../../src/config.ts';
 import type { Node } from '../../src/node.ts';
+import { SealedOnlyOperations } from '../../src/sealed-only/operations.ts';
 import { type CommandEnd, runCommand } from '../cli/command-run.ts';
-import { expectSameState, keyIn, leadAll, TIME_LIMIT_MS } from './cluster-steps.ts';
+import { expectSameState, keyIn, leadAll, led, preferForAll, TIME_LIMIT_MS } from './cluster-steps.ts';
 import { EtcdByHand } from './etcd-by-hand.ts';
 import {
   adminsOf,
@@ -20,6 +21,7 @@ import {
   SHARD_COUNT,
   until,
 } from './running-cluster.ts';
+import { SpawnedMember } from './spawned-member.ts';
 import { haltCodes } from './tampered-log.ts';
 
 const etcd = etcdOfFile();
@@ -145,5 +147,58 @@ describe('a cluster that is made sealed-only', { timeout: TIME_LIMIT_MS }, () =>
     await until(() => third.admin.status().shards[2]?.state === 'follower');
     expect(haltCodes(third)).toEqual([null, 'RAFTSEAL_SHARD_GROUP_CLEARTEXT_REFUSED', null, null]);
     expect(await client.get(keyIn(1))).toBe('in shard 1');
+  });
+
+  it('invariant 1: is so on every member or on none, when its leader is killed, and can be asked again', async () => {
+    const place = newPlace(etcd());
+    const config = configOf(place, 'a', { leaseTtlMs: 3_000 });
+    const leader = await SpawnedMember.start(config);
+    const askedConfig = configOf(place, 'b', steady);
+    const asked = await member(askedConfig);
+    const sealOnly = (): Promise<CommandEnd> =>
+      command(asked, askedConfig, 'encryption', 'seal-only');
+    const { nodeId } = await leader.status();
+    await preferForAll(asked, nodeId);
+    const third = await member(configOf(place, 'c', steady));
+    const others = [asked, third];
+    const cleartextLeft: SealedOnlyOperations['cleartextLeft'] = Reflect.get(
+      SealedOnlyOperations.prototype,
+      'cleartextLeft',
+    );
+    const questions = vi.spyOn(SealedOnlyOperations.prototype, 'cleartextLeft');
+    onTestFinished(() => questions.mockRestore());
+    // The last question before the entry is proposed.
+    questions.mockImplementationOnce(async function (this: SealedOnlyOperations) {
+      await leader.kill();
+      return cleartextLeft.call(this);
+    });
+    expect(await sealOnly()).toMatchObject({ exitCode: 1, stdout: '' });
+    expect(questions).toHaveBeenCalled();
+
+    const again = await SpawnedMember.start(config);
+    await led([...adminsOf(others), again]);
+    const found = async (): Promise<(string | null)[]> => [
+      (await again.status()).sealedOnlyIndex,
+      ...others.map(sealedOnlyIndex),
+    ];
+    expect(await found()).toEqual([null, null, null]);
+    const client = clusterClient(others);
+    for (let shardId = 0; shardId < SHARD_COUNT; shardId++) {
+      await client.set(keyIn(shardId), `in shard ${shardId}`);
+    }
+    // Refused where the node that was killed gets its shards again meanwhile.
+    await until(async () => (await sealOnly()).exitCode === 0);
+    const index = sealedOnlyIndex(asked) ?? sealedOnlyIndex(third);
+    expect(index).not.toBe(null);
+    await until(async () => (await found()).every((each) => each === index));
+    for (let shardId = 0; shardId < SHARD_COUNT; shardId++) {
+      expect(await client.set(keyIn(shardId), 'after')).toBe('OK');
+      const entries = await new EtcdByHand(place).entries(shardId);
+      expect(entries.filter(({ payload }) => payload[0] !== TAG_SEALED)).toEqual([]);
+    }
+    await expectSameState([...adminsOf(others), again]);
+    for (const node of others) {
+      expect(await node.admin.verify()).toMatchObject({ clean: true, sealedThroughout: true });
+    }
   });
 });
