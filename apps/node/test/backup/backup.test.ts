@@ -1,5 +1,5 @@
 /** Backups of a node that is alone: taken, kept count of, verified, restored. */
-import { mkdir, readdir, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { describe, expect, it, onTestFinished, vi } from 'vitest';
@@ -9,6 +9,7 @@ import { KEY_STATE_NAME, MANIFEST_NAME, shardFileName } from '../../src/backup/m
 import { restoringPath } from '../../src/data-directory.ts';
 import { KeyOperations } from '../../src/key-operations.ts';
 import { adminCall, clientOf, newConfig, running } from '../running-node.ts';
+import { fillDisk, smallDisk } from '../small-disk.ts';
 import { octal } from '../temporary-directory.ts';
 import { contentOf, newPath, refusal, restore, verify } from './backup-steps.ts';
 
@@ -16,6 +17,8 @@ const KEYS = 400;
 const LARGE_BYTES = 700_000;
 const HOUR_MS = 3_600_000;
 const SHORT_MS = 300;
+const DISK_BYTES = 16 * 1024 * 1024;
+const MANIFEST_ASIDE = `${MANIFEST_NAME}.tmp`;
 
 async function fill(client: Redis, value: string): Promise<void> {
   const pipeline = client.pipeline();
@@ -118,6 +121,40 @@ describe('a backup of a node that is alone', () => {
     expect(node.admin.backups()).toEqual([]);
     const attempts = [newPath(), newPath()].map((each) => refusal(node.admin.createBackup(each)));
     expect(await Promise.all(attempts)).toEqual(['done', 'RAFTSEAL_BACKUP_UNDER_WAY']);
+  });
+
+  it('leaves nothing on a disk that is full, whenever that is, and the node goes on', async () => {
+    const config = newConfig();
+    const node = await running(config);
+    const client = clientOf(node);
+    await fill(client, 'x'.repeat(1_000));
+    const tooSmall = smallDisk(64 * 1024);
+    expect(await refusal(node.admin.createBackup(join(tooSmall, 'backup')))).toBe(
+      'RAFTSEAL_BACKUP_NO_SPACE',
+    );
+    expect(await readdir(tooSmall)).toEqual([]);
+
+    const disk = smallDisk(DISK_BYTES);
+    const path = join(disk, 'backup');
+    const write: BackupDirectory['write'] = Reflect.get(BackupDirectory.prototype, 'write');
+    const writes = vi.spyOn(BackupDirectory.prototype, 'write');
+    onTestFinished(() => writes.mockRestore());
+    for (const full of [shardFileName(0), shardFileName(2), KEY_STATE_NAME, MANIFEST_ASIDE]) {
+      let filler: string | undefined;
+      writes.mockImplementation(function (this: BackupDirectory, name, chunks) {
+        if (name === full) filler = fillDisk(disk);
+        return write.call(this, name, chunks);
+      });
+      expect(await refusal(node.admin.createBackup(path)), full).toBe('RAFTSEAL_BACKUP_NO_SPACE');
+      expect(await readdir(disk)).toEqual(['filler']);
+      expect(node.admin.backups()).toEqual([]);
+      expect(await client.set('key:0', full)).toBe('OK');
+      await rm(filler ?? '');
+    }
+    writes.mockRestore();
+    expect(node.admin.healthy).toBe(true);
+    await node.admin.createBackup(path);
+    expect(await verify(path, config)).toMatchObject({ restorable: true, rows: KEYS });
   });
 
   it('HAZARD: has every key that is made while it is taken', async () => {
