@@ -52,9 +52,12 @@ export interface DataDirectoryRequest {
   readonly shardCount?: number;
   /** Default: embedded. A directory whose logs are elsewhere is refused. */
   readonly logPlace?: LogPlace;
+  /** Default: false. What a restore is made in is opened by nothing but that restore. */
+  readonly isRestoring?: boolean;
 }
 
 export const SHARD_COUNT_DEFAULT = 4;
+const RESTORING = '.restoring';
 
 /** Where the parts of a data directory are. */
 export function dataDirectoryPaths(path: string): {
@@ -82,7 +85,14 @@ export function dataDirectoryPaths(path: string): {
 
 /** What a restore to this data directory is made in, beside it, until all of it is there. */
 export function restoringPath(path: string): string {
-  return `${path}.restoring`;
+  return `${path}${RESTORING}`;
+}
+
+/** The data directory that a restore in this place is to become; undefined for any other place. */
+function restoreTarget(path: string): string | undefined {
+  const place = dirname(path);
+  const isPlace = place.endsWith(RESTORING) && existsSync(join(place, 'importing.json'));
+  return isPlace ? place.slice(0, -RESTORING.length) : undefined;
 }
 
 /**
@@ -92,6 +102,9 @@ export function restoringPath(path: string): string {
  */
 export async function openDataDirectory(request: DataDirectoryRequest): Promise<DataDirectory> {
   const path = resolve(request.path);
+  const { isRestoring = false } = request;
+  const restoredTo = restoreTarget(path);
+  if (restoredTo !== undefined && !isRestoring) throw restoreUnfinished(path, restoredTo);
   const paths = dataDirectoryPaths(path);
   await inDirectory(path, () => makeDirectory(path));
   const lock = await inDirectory(path, () => lockDirectory(paths.lock));
@@ -142,7 +155,7 @@ async function identityOf(path: string, request: DataDirectoryRequest): Promise<
   const { logPlace = 'embedded' } = request;
   const found = await readIdentity(path);
   if (found === undefined) {
-    if (existsSync(restoringPath(path))) throw restoreUnfinished(path);
+    if (existsSync(restoringPath(path))) throw restoreUnfinished(path, path);
     await inDirectory(path, () => checkHoldsNoData(path));
     return writeIdentity(path, request.shardCount ?? SHARD_COUNT_DEFAULT, logPlace);
   }
@@ -157,13 +170,17 @@ async function identityOf(path: string, request: DataDirectoryRequest): Promise<
   return found;
 }
 
-/** What is under way beside it may be about to take its place: an empty node must not. */
-function restoreUnfinished(path: string): RaftsealError {
+/**
+ * What is under way beside a data directory may be about to take its place: an empty node must not.
+ * Neither may what has not taken its place be served: it may lack anything.
+ */
+function restoreUnfinished(path: string, target: string): RaftsealError {
+  const found = path === target ? 'holds no data' : 'is what a restore is made in';
   return new RaftsealError(
     'RAFTSEAL_BACKUP_RESTORE_UNFINISHED',
-    `${path} holds no data, and ${restoringPath(path)} is a restore to it that has not finished: ` +
-      'run `raftseal backup restore` again, which goes on with it, or remove that directory to ' +
-      'begin with an empty node',
+    `${path} ${found}, and the restore in ${restoringPath(target)} has not finished: run ` +
+      `\`raftseal backup restore\` to ${target} again, which goes on with it, or remove ` +
+      `${restoringPath(target)} to begin with an empty node`,
   );
 }
 

@@ -59,9 +59,11 @@ export function embeddedSource({ shardCount }: FoundationsConfig): LogSource {
 export async function openFoundations(
   config: FoundationsConfig,
   source: LogSource,
-  { log, teardown }: { readonly log: Logger; readonly teardown: Teardown },
+  parts: { readonly log: Logger; readonly teardown: Teardown; readonly isRestoring?: boolean },
 ): Promise<NodeFoundations> {
-  const directory = await openDataDirectory({ path: config.dataPath, ...source.request });
+  const { log, teardown, isRestoring = false } = parts;
+  const request = { path: config.dataPath, isRestoring, ...source.request };
+  const directory = await openDataDirectory(request);
   teardown.add(() => directory.release());
   const audit = await openAuditTrail(directory, log);
   teardown.add(() => audit.close());

@@ -213,6 +213,7 @@ export class Node {
       foundations: this.#foundations,
       operations: this.#operations,
       admin: this.admin,
+      isRestoring: this.#isRestoring,
     });
     this.#checkNotStopping();
     // Before the replay: a snapshot, or the log, may bring keys that stores need at once.

@@ -60,6 +60,7 @@ export interface ClusterHost {
   readonly foundations: NodeFoundations;
   readonly operations: KeyOperations;
   readonly admin: AdminOperations;
+  readonly isRestoring: boolean;
 }
 
 const PRESENCE_PERIOD_MS = 1_000;
@@ -173,7 +174,7 @@ export class Cluster implements ShardPeers {
   /** Steps 3 and 4: this node is a member once it resolves. */
   async join(host: ClusterHost): Promise<void> {
     const { config, access, log, teardown } = this.#parts;
-    const { foundations, operations } = host;
+    const { foundations, operations, isRestoring } = host;
     const { keys, shards } = foundations;
     const view = new ClusterView({
       nodeId: this.#nodeId,
@@ -209,6 +210,7 @@ export class Cluster implements ShardPeers {
       control,
       snapshots,
       logs: foundations.logs,
+      isRestoring,
       challenge: (address, challenge) =>
         access.client.proveCapability(peerUrl(access.peers, address), challenge),
     });

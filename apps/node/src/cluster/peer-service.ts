@@ -38,6 +38,8 @@ export interface PeerServiceParts {
   readonly control: ControlChannel;
   readonly snapshots: SnapshotExchange;
   readonly logs: NodeLogs;
+  /** A backup is brought in: until all of it is there, nobody else may lead or serve. */
+  readonly isRestoring: boolean;
   /** Puts a challenge to the node that is reached at an address. */
   readonly challenge: (
     address: JoinRequest['peer'],
@@ -71,6 +73,7 @@ export class PeerService implements PeerOperations {
   join({ identity, role, peer }: JoinRequest): Promise<JoinReply> {
     const { control, operations, keys, membership, view } = this.#parts;
     control.checkLeads();
+    if (this.#parts.isRestoring) throw restoring();
     this.#checkIdentity(identity);
     return operations.exclusively(async () => {
       const { nodeId } = identity;
@@ -154,4 +157,13 @@ export class PeerService implements PeerOperations {
     this.#parts.control.checkLeads();
     throw new Error('whoever leads has a term');
   }
+}
+
+/** Whoever asks to join asks again. */
+function restoring(): RaftsealError {
+  return new RaftsealError(
+    'RAFTSEAL_NODE_NOT_READY',
+    'a backup is being restored to this cluster: nodes are admitted once that has ended, and the ' +
+      'node that it was restored to is started',
+  );
 }

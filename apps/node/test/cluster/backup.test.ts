@@ -1,9 +1,11 @@
 /** Backups of a cluster: taken by any member, whoever leads, and restored as another cluster. */
-import { describe, expect, it } from 'vitest';
+import { codeOf } from '@raftseal/interface';
+import { describe, expect, it, onTestFinished, vi } from 'vitest';
 import { RestorePlace } from '../../src/backup/restore-place.ts';
+import { PeerService } from '../../src/cluster/peer-service.ts';
 import { startNode } from '../../src/node.ts';
 import { contentOf, newPath, refusal, restore, verify } from '../backup/backup-steps.ts';
-import { keyIn, TIME_LIMIT_MS } from './cluster-steps.ts';
+import { keyIn, startLogged, TIME_LIMIT_MS } from './cluster-steps.ts';
 import {
   clusterClient,
   configOf,
@@ -72,7 +74,17 @@ describe('a backup of a cluster', { timeout: TIME_LIMIT_MS }, () => {
     const { kekUris } = to;
     await ended.begin({ backupId: 'any', etcdPrefix: target.prefix, kekUris, shardCount: 2 });
     const half = await startNode({ ...to, dataPath: ended.newPath }, { isRestoring: true });
+    // Would lead and serve what is there of it, if it were admitted.
+    const joins = vi.spyOn(PeerService.prototype, 'join');
+    onTestFinished(() => joins.mockRestore());
+    const early = startLogged(configOf(target, 'c', { shardCount: 2 }));
+    await until(() => joins.mock.results.length > 0);
+    const refused = { type: 'throw', value: { code: 'RAFTSEAL_NODE_NOT_READY' } };
+    expect(joins.mock.results).toMatchObject(joins.mock.results.map(() => refused));
     await half.stop();
+    await early.stop();
+    const served = await startNode({ ...to, dataPath: ended.newPath }).then(() => 'it served', codeOf);
+    expect(served).toBe('RAFTSEAL_BACKUP_RESTORE_UNFINISHED');
     await ended.close();
     expect(await restore(path, { from: config, to })).toMatchObject({ rows: 1 });
     const twin = await member(to);
