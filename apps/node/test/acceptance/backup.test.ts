@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { MANIFEST_NAME, shardFileName } from '../../src/backup/manifest.ts';
-import { restoringPath } from '../../src/data-directory.ts';
+import { openDataDirectory, restoringPath } from '../../src/data-directory.ts';
+import { refusal } from '../backup/backup-steps.ts';
 import { command, runCommand, startNode, type Workspace, workspace } from './node-process.ts';
 
 const main = fileURLToPath(new URL('../../dist/main.js', import.meta.url));
@@ -29,6 +30,14 @@ function spawnCommand(args: readonly string[]): ChildProcess {
 
 async function appears(path: string): Promise<void> {
   while (!existsSync(path)) await new Promise((resolve) => setTimeout(resolve, 2));
+}
+
+/** Kills a restore once it has keys, and rows to come. */
+async function killedRestore(args: readonly string[], dataPath: string): Promise<void> {
+  const child = spawnCommand(args);
+  await appears(join(restoringPath(dataPath), 'data', 'keys', 'keys.raftseal'));
+  child.kill('SIGKILL');
+  await once(child, 'exit');
 }
 
 describe('raftseal backup', { timeout: TIME_LIMIT_MS }, () => {
@@ -62,12 +71,15 @@ describe('raftseal backup', { timeout: TIME_LIMIT_MS }, () => {
     expect(verified).toMatchObject({ exitCode: 0, stderr: '' });
     expect(verified.stdout).toContain(`can be restored: ${VALUES} rows`);
 
-    const restoring = restoringPath(place.dataPath);
+    const fresh = join(place.path, 'fresh');
+    await killedRestore(['backup', 'restore', whole, '--data', fresh, '--kek', kek], fresh);
+    for (const half of [fresh, join(restoringPath(fresh), 'data')]) {
+      const opening = refusal(openDataDirectory({ path: half }));
+      expect(await opening).toBe('RAFTSEAL_BACKUP_RESTORE_UNFINISHED');
+    }
+
     const restore = ['backup', 'restore', whole, '--data', place.dataPath, '--kek', kek];
-    const child = spawnCommand([...restore, '--replace']);
-    await appears(join(restoring, 'data', 'keys', 'keys.raftseal'));
-    child.kill('SIGKILL');
-    await once(child, 'exit');
+    await killedRestore([...restore, '--replace'], place.dataPath);
     const old = await startNode(place);
     expect(await old.client().get('key:0')).toBe('newer than the backup');
     await old.stop();
