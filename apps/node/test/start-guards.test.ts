@@ -8,18 +8,20 @@ import { appendFileSync, chmodSync, mkdtempSync, readFileSync, writeFileSync } f
 import { cp, readdir, rename, rm, symlink, truncate } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type KeyState, NONCE_EPOCH_MAX } from '@raftseal/interface';
+import { codeOf, type KeyState, NONCE_EPOCH_MAX } from '@raftseal/interface';
 import { SIDECAR_FILE_NAME } from '@raftseal/sidecar';
 import { Redis } from 'ioredis';
 import { open } from 'lmdb';
+import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { resyncSidecar } from '../src/cluster/resync.ts';
 import type { NodeConfig } from '../src/config.ts';
 import { dataDirectoryPaths } from '../src/data-directory.ts';
 import { lockDirectory } from '../src/data-directory-lock.ts';
 import { kekFromUri } from '../src/kek-from-uri.ts';
-import { startNode } from '../src/node.ts';
+import { type Node, startNode } from '../src/node.ts';
 import { expectRefused } from './refused-start.ts';
-import { keyOf, newConfig, running, SHARD_COUNT } from './running-node.ts';
+import { clientOf, keyOf, newConfig, running, SHARD_COUNT } from './running-node.ts';
 import { editSidecar } from './sidecar-edit.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 
@@ -341,5 +343,59 @@ describe('invariant 3: an older copy of the keys alone', () => {
     await replaceParts(config, aged.early, 'keys');
     await rm(join(config.dataPath, 'audit'), { recursive: true });
     await expectRefused(config, 'RAFTSEAL_NODE_SIDECAR_BEHIND_LOG');
+  });
+});
+
+describe('raftseal resync-sidecar, of a node that is alone,', () => {
+  const resync = ({ dataPath, kekUris }: NodeConfig): Promise<void> =>
+    resyncSidecar({ dataPath, kekUris, cluster: undefined }, pino({ level: 'silent' }));
+
+  const epochsOf = (node: Node): [number, number][] =>
+    node.admin.status().keys.map(({ dekId, nonceEpoch }) => [dekId, nonceEpoch]);
+
+  it('invariant 3: brings an older copy of the keys up to its log, above every epoch that was used', async () => {
+    const config = await copyOf(aged.config.dataPath);
+    expect(await resync(config).catch(codeOf)).toBe('RAFTSEAL_APPLIER_RESYNC_NOT_NEEDED');
+    for (const purposes of [['raft'], ['storage', 'index', 'raft']] as const) {
+      const node = await running(config);
+      for (const purpose of purposes) await node.admin.rotate(purpose);
+      expect(await clientOf(node).set(keyOf(1), purposes.join())).toBe('OK');
+      const used = epochsOf(node);
+      await node.stop();
+      await replaceParts(config, aged.early, 'keys');
+      const isStored = (purposes as readonly string[]).includes('storage');
+      await expectRefused(config, `RAFTSEAL_NODE_SIDECAR_BEHIND_${isStored ? 'STORE' : 'LOG'}`);
+      await resync(config);
+      const rebuilt = await running(config);
+      const { keys } = rebuilt.admin.status();
+      for (const [dekId, nonceEpoch] of used) {
+        const key = keys.find((each) => each.dekId === dekId);
+        const isClaimed = key?.active === true && key.purpose !== 'index';
+        expect(key?.nonceEpoch).toBe(isClaimed ? nonceEpoch + 1 : nonceEpoch);
+      }
+      expect(await clientOf(rebuilt).get(keyOf(1))).toBe(purposes.join());
+      expect(await clientOf(rebuilt).get(keyOf(2))).toBe('value');
+      expect(await clientOf(rebuilt).set(keyOf(0), 'new')).toBe('OK');
+      expect(await rebuilt.admin.verify()).toMatchObject({ problems: [] });
+      expect(await rebuilt.admin.auditNonces()).toMatchObject({ findings: [] });
+      await rebuilt.stop();
+    }
+  });
+
+  it('changes nothing where the log does not have what came next, or no sidecar opens it', async () => {
+    const config = await copyOf(aged.config.dataPath);
+    const node = await running(config);
+    await node.admin.enableSealedOnly();
+    await node.stop();
+    await replaceParts(config, aged.early, 'keys');
+    await expectRefused(config, 'RAFTSEAL_NODE_SIDECAR_BEHIND_STORE');
+    const older = readFileSync(join(config.dataPath, sidecar));
+    expect(await resync(config).catch(codeOf)).toBe('RAFTSEAL_NODE_SIDECAR_BEHIND_LOG');
+    expect(readFileSync(join(config.dataPath, sidecar))).toEqual(older);
+    await rm(join(config.dataPath, sidecar));
+    expect(await resync(config).catch(codeOf)).toBe('RAFTSEAL_NODE_SIDECAR_MISSING');
+    await replaceParts(config, aged.early, 'keys');
+    await withKeyState(config, (state) => ({ ...state, cutoverIndex: new Map([[0, 3n]]) }));
+    expect(await resync(config).catch(codeOf)).toBe('RAFTSEAL_NODE_SIDECAR_BEHIND_LOG');
   });
 });

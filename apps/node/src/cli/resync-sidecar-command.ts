@@ -1,10 +1,10 @@
-/** `raftseal resync-sidecar`: a new sidecar for a stopped node, from another node of its cluster. */
+/** `raftseal resync-sidecar`: a new sidecar for a stopped node, from another one or its own log. */
 import { Command } from 'commander';
 import { pino } from 'pino';
 import { resyncSidecar } from '../cluster/resync.ts';
 import { type ClusterOptions, clusterOf, withCluster } from './cluster-options.ts';
 import { DATA_PATH_DEFAULT } from './node-address.ts';
-import { kekOption, optionError } from './options.ts';
+import { kekOption } from './options.ts';
 
 interface ResyncOptions extends ClusterOptions {
   readonly data: string;
@@ -13,12 +13,11 @@ interface ResyncOptions extends ClusterOptions {
 
 export function resyncSidecarCommand(): Command {
   const command = new Command('resync-sidecar')
-    .description('rebuild the lost or damaged sidecar of a stopped node from another node')
+    .description('rebuild the sidecar of a stopped node: from another node, or an old one from its own log')
     .option('--data <dir>', 'the data directory', DATA_PATH_DEFAULT)
     .addOption(kekOption().makeOptionMandatory());
   return withCluster(command).action(async (options: ResyncOptions) => {
     const cluster = clusterOf(options, { host: '127.0.0.1', port: 0 });
-    if (!cluster) throw optionError('--etcd: expected, since another node has to be found');
     const log = pino({ level: 'warn', base: null });
     await resyncSidecar({ dataPath: options.data, kekUris: options.kek, cluster }, log);
     process.stdout.write('the sidecar was rebuilt: start the node\n');

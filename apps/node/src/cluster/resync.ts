@@ -1,7 +1,8 @@
 /**
- * Rebuilds the sidecar of a stopped node from what another node of its cluster has. The sidecar is a
- * cache of what the logs say, but for one thing: the nonce epochs that this node has used. Those it
- * takes from the registrations, its own and the other node's; the next process claims one above.
+ * Rebuilds the sidecar of a stopped node from what another node of its cluster has, or, for a node
+ * that is alone, from an older sidecar and its own log. The sidecar is a cache of what the logs say,
+ * but for one thing: the nonce epochs that this node has used. Those it takes from the
+ * registrations, its own and those that it is given; the next process claims one above.
  */
 import { join } from 'node:path';
 import { openReplicatedKeyState, type ReplicatedKeyState, resyncKeyState } from '@raftseal/applier';
@@ -12,20 +13,23 @@ import type { Logger } from 'pino';
 import type { ClusterConfig, NodeConfig } from '../config.ts';
 import { type DataDirectory, openDataDirectory } from '../data-directory.ts';
 import { KekSet } from '../kek-set.ts';
+import { type KeyEntriesParts, keyStateOfLog } from '../key-entries-of-log.ts';
 import { readKeyStateFile } from '../key-state-file.ts';
 import { peerUrl } from '../peer/access.ts';
 import { Teardown } from '../teardown.ts';
 import { openWriterRegistry } from '../writer-registry-store.ts';
-import { type ClusterAccess, openClusterAccess } from './cluster-access.ts';
+import { openClusterAccess } from './cluster-access.ts';
 import { NODES } from './cluster-record.ts';
 import { decodePresence } from './presence.ts';
 
 export interface ResyncConfig extends Pick<NodeConfig, 'dataPath' | 'kekUris'> {
-  readonly cluster: ClusterConfig;
+  /** Undefined: the node is alone. */
+  readonly cluster: ClusterConfig | undefined;
 }
 
 /**
  * @throws RAFTSEAL_APPLIER_RESYNC_NOT_NEEDED, RAFTSEAL_NODE_PEER_UNAVAILABLE, RAFTSEAL_KEK_MISMATCH,
+ *   RAFTSEAL_NODE_SIDECAR_MISSING, RAFTSEAL_NODE_SIDECAR_BEHIND_LOG of a node that is alone;
  *   RAFTSEAL_NODE_DATA_DIR_LOCKED while the node runs, and what else keeps a node from starting
  */
 export async function resyncSidecar(config: ResyncConfig, log: Logger): Promise<void> {
@@ -38,32 +42,53 @@ export async function resyncSidecar(config: ResyncConfig, log: Logger): Promise<
 }
 
 async function resync(config: ResyncConfig, log: Logger, teardown: Teardown): Promise<void> {
-  const directory = await openDataDirectory({ path: config.dataPath, logPlace: 'etcd' });
+  const { cluster } = config;
+  const logPlace = cluster ? 'etcd' : 'embedded';
+  const directory = await openDataDirectory({ path: config.dataPath, logPlace });
   teardown.add(() => directory.release());
   const keks = await KekSet.open(config.kekUris);
   teardown.add(() => keks.close());
-  const access = await openClusterAccess(config.cluster, log);
-  teardown.add(() => access.close());
-  const replicated = await fetchKeyState({ directory, keks, access, config: config.cluster, log });
+  const found = cluster && (await fetchKeyState({ directory, keks, cluster, log, teardown }));
   const registry = openWriterRegistry(join(directory.keysPath, 'writers'));
   teardown.add(() => registry.close());
   const sidecar = await intactState(directory, keks);
+  const rows = registry.rows();
+  const replicated = found ?? (await ownKeyState({ directory, keks, sidecar, rows }));
   const { nodeId } = directory;
-  const { state, rows } = resyncKeyState({ nodeId, replicated, registry, sidecar });
+  const resynced = resyncKeyState({ nodeId, replicated, registry, sidecar });
   // The rows first: a sidecar that knows a writer without a row is refused as a sign of a lost registry.
-  await registry.put(rows);
-  await writeSidecar(directory, keks, state);
+  await registry.put(resynced.rows);
+  await writeSidecar(directory, keks, resynced.state);
+}
+
+/** Any sidecar of the node will do, however old: it has keys that open what came next. */
+async function ownKeyState({
+  sidecar,
+  ...parts
+}: Omit<KeyEntriesParts, 'before'> & {
+  readonly directory: DataDirectory;
+  readonly sidecar: KeyState | undefined;
+}): Promise<ReplicatedKeyState> {
+  if (sidecar) return keyStateOfLog({ ...parts, before: sidecar });
+  throw new RaftsealError(
+    'RAFTSEAL_NODE_SIDECAR_MISSING',
+    `expected an intact sidecar of this node in ${parts.directory.keysPath}, an older copy at least, ` +
+      'since its keys open the log; found none: put one there and try again, or restore a backup ' +
+      'with `raftseal backup restore`; nothing was changed',
+  );
 }
 
 async function fetchKeyState(parts: {
   readonly directory: DataDirectory;
   readonly keks: KekSet;
-  readonly access: ClusterAccess;
-  readonly config: ClusterConfig;
+  readonly cluster: ClusterConfig;
   readonly log: Logger;
+  readonly teardown: Teardown;
 }): Promise<ReplicatedKeyState> {
-  const { directory, keks, access, config, log } = parts;
-  const documents = await readEtcdDocuments(access.etcd, config.etcd.prefix, NODES);
+  const { directory, keks, cluster, log, teardown } = parts;
+  const access = await openClusterAccess(cluster, log);
+  teardown.add(() => access.close());
+  const documents = await readEtcdDocuments(access.etcd, cluster.etcd.prefix, NODES);
   for (const { name, value } of documents) {
     const nodeId = name.slice(NODES.length);
     const address = decodePresence(value)?.peer;

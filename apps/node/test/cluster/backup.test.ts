@@ -61,13 +61,14 @@ describe('a backup of a cluster', { timeout: TIME_LIMIT_MS }, () => {
     expect(twin.shards).toHaveLength(3);
   });
 
-  it('that was not restored to its end is begun again under the same prefix', async () => {
+  it('is taken by a learner, and begun again under the same prefix where its restore was ended', async () => {
     const place = newPlace(etcd());
     const config = configOf(place, 'a', { shardCount: 2 });
     const node = await member(config);
+    const learner = await member(configOf(place, 'l', { shardCount: 2, role: 'learner' }));
     await clusterClient([node]).set(keyIn(0, 2), 'v');
     const path = newPath();
-    await node.admin.createBackup(path);
+    await learner.admin.createBackup(path);
     const target = newPlace(etcd());
     const to = configOf(target, 'b', { shardCount: 2 });
     const ended = await RestorePlace.open(to.dataPath);
