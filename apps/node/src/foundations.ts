@@ -153,8 +153,8 @@ function sidecarBehindStore(shardId: number, path: string, cause: unknown): Raft
   return new RaftsealError(
     'RAFTSEAL_NODE_SIDECAR_BEHIND_STORE',
     `the store of shard ${shardId} is sealed-only, and the sidecar in ${path} does not know of it: ` +
-      'it is an older copy; restore the whole data directory, or rebuild the sidecar from another ' +
-      'node with `raftseal resync-sidecar`',
+      'it is an older copy; rebuild it with `raftseal resync-sidecar`, or, where that is refused, ' +
+      'restore a backup; nothing was changed',
     { cause },
   );
 }
@@ -163,8 +163,8 @@ function storeOfOtherKeys(shardId: number, cause: unknown): RaftsealError {
   return new RaftsealError(
     'RAFTSEAL_NODE_SIDECAR_BEHIND_STORE',
     `the store of shard ${shardId} is sealed under a DEK that the sidecar lacks: the sidecar is an ` +
-      'older copy, or the store is of another node; restore the whole data directory, or, in a ' +
-      'cluster, rebuild the sidecar with `raftseal resync-sidecar`; nothing was changed',
+      'older copy, or the store is of another node; rebuild the sidecar with `raftseal ' +
+      'resync-sidecar`, or, where that is refused, restore a backup; nothing was changed',
     { cause },
   );
 }
@@ -172,7 +172,7 @@ function storeOfOtherKeys(shardId: number, cause: unknown): RaftsealError {
 function sidecarMissing(path: string, isOfCluster: boolean, cause: unknown): RaftsealError {
   const remedy = isOfCluster
     ? 'rebuild it from another node with `raftseal resync-sidecar`'
-    : 'restore the whole data directory from a backup';
+    : 'put an older copy of it there and run `raftseal resync-sidecar`, or restore a backup';
   return new RaftsealError(
     'RAFTSEAL_NODE_SIDECAR_MISSING',
     `the store holds sealed rows and ${path} has no sidecar, which says with which keys: ${remedy}`,

@@ -104,8 +104,8 @@ function sealOf(payload: Uint8Array) {
 function behindLog(found: string): RaftsealError {
   return new RaftsealError(
     'RAFTSEAL_NODE_SIDECAR_BEHIND_LOG',
-    `${found}: the sidecar is an older copy; restore the whole data directory, or, in a cluster, ` +
-      'rebuild it with `raftseal resync-sidecar`; nothing was sealed',
+    `${found}: the sidecar is an older copy; rebuild it with \`raftseal resync-sidecar\`, or, where ` +
+      'that is refused, restore a backup; nothing was sealed',
   );
 }
 

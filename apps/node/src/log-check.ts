@@ -24,7 +24,8 @@ function logBehindStore({ shardId, durableIndex }: ShardAge, headIndex: bigint):
   return new RaftsealError(
     'RAFTSEAL_NODE_LOG_BEHIND_STORE',
     `the log of shard ${shardId} ends at ${headIndex} and its store has applied ${durableIndex}: ` +
-      'the log was deleted or is an older copy; restore the whole data directory',
+      'the log was deleted or is an older copy; put back the log that belongs to it, or restore a ' +
+      'backup; nothing was changed',
   );
 }
 

@@ -1,8 +1,8 @@
 /** A disk that a test can fill. */
 import { execFileSync } from 'node:child_process';
-import { codeOf } from '@raftseal/interface';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { codeOf } from '@raftseal/interface';
 import { onTestFinished } from 'vitest';
 import { temporaryDirectory } from './temporary-directory.ts';
 

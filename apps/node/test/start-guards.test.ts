@@ -194,7 +194,8 @@ const guards: readonly Guard[] = [
   {
     code: 'RAFTSEAL_KV_STORE_CORRUPT',
     where: 'the file of a store was cut',
-    spoil: ({ dataPath }) => only(truncate(join(dataPath, 'shards', '1', 'store', 'data.mdb'), 8192)),
+    spoil: ({ dataPath }) =>
+      only(truncate(join(dataPath, 'shards', '1', 'store', 'data.mdb'), 8192)),
   },
   {
     code: 'RAFTSEAL_APPLIER_EPOCH_EXHAUSTED',
@@ -356,15 +357,22 @@ describe('raftseal resync-sidecar, of a node that is alone,', () => {
   it('invariant 3: brings an older copy of the keys up to its log, above every epoch that was used', async () => {
     const config = await copyOf(aged.config.dataPath);
     expect(await resync(config).catch(codeOf)).toBe('RAFTSEAL_APPLIER_RESYNC_NOT_NEEDED');
-    for (const purposes of [['raft'], ['storage', 'index', 'raft']] as const) {
+    const cases = [
+      { purposes: ['raft'], older: 'keys', code: 'RAFTSEAL_NODE_SIDECAR_BEHIND_LOG' },
+      {
+        purposes: ['storage', 'index', 'raft'],
+        older: sidecar,
+        code: 'RAFTSEAL_APPLIER_EPOCH_ROLLBACK',
+      },
+    ] as const;
+    for (const { purposes, older, code } of cases) {
       const node = await running(config);
       for (const purpose of purposes) await node.admin.rotate(purpose);
       expect(await clientOf(node).set(keyOf(1), purposes.join())).toBe('OK');
       const used = epochsOf(node);
       await node.stop();
-      await replaceParts(config, aged.early, 'keys');
-      const isStored = (purposes as readonly string[]).includes('storage');
-      await expectRefused(config, `RAFTSEAL_NODE_SIDECAR_BEHIND_${isStored ? 'STORE' : 'LOG'}`);
+      await replaceParts(config, aged.early, older);
+      await expectRefused(config, code);
       await resync(config);
       const rebuilt = await running(config);
       const { keys } = rebuilt.admin.status();

@@ -155,7 +155,7 @@ function refuseStaleEpoch(entry: KeyLifecycleEntry, outcome: Outcome): void {
     'RAFTSEAL_APPLIER_EPOCH_STALE',
     `expected ${nodeId} to register under DEK ${dekId} with an epoch that is not below its ` +
       `registered one; found ${epoch}. Claim another; if it is low again, the node's sidecar is an ` +
-      'old copy: restore the whole data directory.',
+      'old copy: rebuild it from the log or from another node.',
   );
 }
 

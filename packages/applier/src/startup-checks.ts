@@ -95,7 +95,7 @@ function checkNotBehind({ dekId, key, lastEpoch = 0 }: KeyEpoch): void {
   throw new RaftsealError(
     'RAFTSEAL_APPLIER_EPOCH_ROLLBACK',
     `expected nonce epoch ${lastEpoch} or higher for DEK ${dekId}, which this node has registered; ` +
-      `found ${key.nonceEpoch} in the sidecar. It is an old copy: restore the whole data directory.`,
+      `found ${key.nonceEpoch} in the sidecar. It is an old copy: rebuild it from the log or from another node.`,
   );
 }
 

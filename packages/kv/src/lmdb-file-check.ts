@@ -65,7 +65,8 @@ function problemOf(descriptor: number, fileBytes: number): string | undefined {
   for (const root of [latest.getBigUint64(88, true), latest.getBigUint64(136, true)]) {
     if (root === NO_ROOT) continue;
     const end = (root + 1n) * BigInt(pageBytes);
-    if (end > BigInt(fileBytes)) return `it has ${fileBytes} bytes, and page ${root} ends at ${end}`;
+    if (end > BigInt(fileBytes))
+      return `it has ${fileBytes} bytes, and page ${root} ends at ${end}`;
     const page = head(descriptor, Number(root) * pageBytes);
     if (page.getBigUint64(0, true) !== root) return `page ${root} is not what it was`;
   }

@@ -13,7 +13,9 @@ interface ResyncOptions extends ClusterOptions {
 
 export function resyncSidecarCommand(): Command {
   const command = new Command('resync-sidecar')
-    .description('rebuild the sidecar of a stopped node: from another node, or an old one from its own log')
+    .description(
+      'rebuild the sidecar of a stopped node: from another node, or an old one from its own log',
+    )
     .option('--data <dir>', 'the data directory', DATA_PATH_DEFAULT)
     .addOption(kekOption().makeOptionMandatory());
   return withCluster(command).action(async (options: ResyncOptions) => {

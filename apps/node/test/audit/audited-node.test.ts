@@ -163,9 +163,7 @@ describe('a node that is killed between the record of an entry and its sidecar',
     const status = node.admin.status();
     expect(status.keys).toHaveLength(5);
     for (const { dekId, purpose } of rotated) {
-      expect(status.keys).toContainEqual(
-        expect.objectContaining({ dekId, purpose, active: true }),
-      );
+      expect(status.keys).toContainEqual(expect.objectContaining({ dekId, purpose, active: true }));
     }
     expect(await clientOf(node).get(keyOf(1))).toBe('value');
     expect(await clientOf(node).set(keyOf(2), 'value')).toBe('OK');

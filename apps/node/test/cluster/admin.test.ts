@@ -254,16 +254,15 @@ describe('raftseal resync-sidecar', { timeout: TIME_LIMIT_MS }, () => {
     expect((await resync()).stderr).toContain('RAFTSEAL_NODE_DATA_DIR_LOCKED');
     await second.stop();
     expect((await resync()).stderr).toContain('RAFTSEAL_APPLIER_RESYNC_NOT_NEEDED');
-    const sidecar = join(config.dataPath, 'keys', 'keys.raftseal');
+    const keysPath = join(config.dataPath, 'keys');
     await first.admin.rotate('raft');
-    await rm(sidecar);
+    await rm(keysPath, { recursive: true });
     await expect(startNode(config)).rejects.toMatchObject({
       code: 'RAFTSEAL_NODE_SIDECAR_MISSING',
     });
     expect(await resync()).toEqual(done('the sidecar was rebuilt: start the node\n'));
-    expect((await readFile(sidecar)).length).toBeGreaterThan(0);
+    expect((await readFile(join(keysPath, 'keys.raftseal'))).length).toBeGreaterThan(0);
     await clusterClient([first]).set(keyIn(1), 'x');
-    const keysPath = join(config.dataPath, 'keys');
     const olderKeys = join(place.root, 'older-keys');
     await cp(keysPath, olderKeys, { recursive: true });
     const again = await member(config);

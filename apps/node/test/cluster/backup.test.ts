@@ -84,7 +84,10 @@ describe('a backup of a cluster', { timeout: TIME_LIMIT_MS }, () => {
     expect(joins.mock.results).toMatchObject(joins.mock.results.map(() => refused));
     await half.stop();
     await early.stop();
-    const served = await startNode({ ...to, dataPath: ended.newPath }).then(() => 'it served', codeOf);
+    const served = await startNode({ ...to, dataPath: ended.newPath }).then(
+      () => 'it served',
+      codeOf,
+    );
     expect(served).toBe('RAFTSEAL_BACKUP_RESTORE_UNFINISHED');
     await ended.close();
     expect(await restore(path, { from: config, to })).toMatchObject({ rows: 1 });

@@ -8,7 +8,14 @@ import type { NodeConfig } from '../../src/config.ts';
 import type { Node } from '../../src/node.ts';
 import { SealedOnlyOperations } from '../../src/sealed-only/operations.ts';
 import { type CommandEnd, runCommand } from '../cli/command-run.ts';
-import { expectSameState, keyIn, leadAll, led, preferForAll, TIME_LIMIT_MS } from './cluster-steps.ts';
+import {
+  expectSameState,
+  keyIn,
+  leadAll,
+  led,
+  preferForAll,
+  TIME_LIMIT_MS,
+} from './cluster-steps.ts';
 import { EtcdByHand } from './etcd-by-hand.ts';
 import {
   adminsOf,
