@@ -55,6 +55,8 @@ export interface LocalHttpOptions {
 export class LocalHttp {
   /** Every request that arrived, faulty or not. */
   readonly requests: HttpRequest[] = [];
+  /** What each of them met; undefined where it was let through. */
+  readonly met: (Fault | undefined)[] = [];
   readonly #faults: { fault: Fault; on: RegExp; left: number }[] = [];
   readonly #server: Server;
   readonly #scheme: string;
@@ -109,6 +111,7 @@ export class LocalHttp {
     const request = await readRequest(incoming);
     this.requests.push(request);
     const fault = this.#faultFor(request);
+    this.met.push(fault);
     if (fault?.kind === 'silence') return;
     if (fault?.kind === 'reset') {
       incoming.socket.resetAndDestroy();

@@ -5,9 +5,8 @@
 import { parseArgs } from 'node:util';
 import { isolatedRun } from './run/isolated-run.ts';
 import { clusterPlants } from './run/plants.ts';
-import { describeRun, type RunResult } from './run/run-result.ts';
+import { describeRun, type RunResult, summarise } from './run/run-result.ts';
 import { runSeries } from './run/series.ts';
-import { summarise } from './run/summary.ts';
 import { requirePrograms } from './world/programs.ts';
 
 /** Several times what a run takes: only a hang is ended. */

@@ -1,11 +1,20 @@
 /** Every request of the operator and what came of it; what it may be refused with. */
+import { CommandFailure } from '../world/command.ts';
 import { AdminRefusal } from '../world/node-admin.ts';
 
-export type RequestKind = 'status' | 'rotate' | 'use-keks' | 'rewrap' | 'blockers' | 'retire';
+export type RequestKind =
+  | 'rotate'
+  | 'use-keks'
+  | 'rewrap'
+  | 'blockers'
+  | 'retire'
+  | 'back-up'
+  | 'verify-backup'
+  | 'forget-backup';
 
 export interface Attempt {
   readonly request: RequestKind;
-  /** Name of the node that was asked. */
+  /** Name of the node that was asked, or where else it was done. */
   readonly node: string;
   readonly beganAtMs: number;
   readonly endedAtMs: number;
@@ -33,7 +42,6 @@ const passing: ReadonlySet<string> = new Set([
 ]);
 
 const ofRequest: Readonly<Record<RequestKind, readonly string[]>> = {
-  status: [],
   rotate: [],
   // A node that is behind has keys that are not wrapped under the new KEKs yet.
   'use-keks': ['RAFTSEAL_KEK_MISMATCH'],
@@ -41,10 +49,20 @@ const ofRequest: Readonly<Record<RequestKind, readonly string[]>> = {
   // A node that has just started may lead, and does not know its rows yet.
   blockers: ['RAFTSEAL_KV_CHECKPOINTS_HELD'],
   retire: ['RAFTSEAL_NODE_DEK_NEEDED', 'RAFTSEAL_KV_CHECKPOINTS_HELD'],
+  'back-up': ['RAFTSEAL_KV_CHECKPOINTS_HELD'],
+  'verify-backup': [],
+  // An answer that was lost, or a node that is behind.
+  'forget-backup': ['RAFTSEAL_BACKUP_UNKNOWN'],
 };
 
 /** What a key service that is away refuses. */
-const needsKek: ReadonlySet<RequestKind> = new Set(['rotate', 'use-keks', 'rewrap']);
+const needsKek: ReadonlySet<RequestKind> = new Set([
+  'rotate',
+  'use-keks',
+  'rewrap',
+  'back-up',
+  'verify-backup',
+]);
 
 export function isAllowed({ request, outcome }: Attempt, isKmsFaulty: boolean): boolean {
   if (!outcome.startsWith('RAFTSEAL_')) return [NO_ANSWER, LOST, 'done'].includes(outcome);
@@ -58,6 +76,9 @@ export function outcomeOfFailure(error: unknown): Pick<Attempt, 'outcome' | 'mes
   }
   if (!(error instanceof Error)) return { outcome: String(error) };
   if (error.name === 'TimeoutError') return { outcome: NO_ANSWER };
+  if (error instanceof CommandFailure) {
+    return { outcome: error.code ?? 'failed without a code', message: error.message };
+  }
   // fetch says no more than that of a connection that fails or is not made.
   const isLost = error instanceof TypeError || error.name === 'AbortError';
   return { outcome: isLost ? LOST : error.name, message: error.message };
@@ -68,7 +89,10 @@ export interface Interval {
   readonly endedAtMs: number;
 }
 
-/** Invariant 11 and no hang: what no fault explains among the attempts of a run. */
+/**
+ * Invariant 11 and no hang: what no fault explains among the attempts of a run.
+ * @param faults of nodes: a key service that fails keeps no node from answering
+ */
 export function checkAttempts(
   attempts: readonly Attempt[],
   { faults, isKmsFaulty }: { readonly faults: readonly Interval[]; readonly isKmsFaulty: boolean },

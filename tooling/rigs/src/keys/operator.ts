@@ -4,20 +4,21 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Random } from '../random.ts';
-import type { KeyPurpose, KeyStatus, NodeStatus, RetirementReceipt } from '../world/node-admin.ts';
-import type { ClusterNode, World } from '../world/world.ts';
-import { type Attempt, outcomeOfFailure, type RequestKind } from './attempts.ts';
+import type { KeyPurpose, KeyStatus, RetirementReceipt } from '../world/node-admin.ts';
+import type { World } from '../world/world.ts';
+import type { Backups } from './backups.ts';
 import { type KekName, type KeyStep, nameOfStep } from './key-steps.ts';
+import type { Requests } from './requests.ts';
 import type { WrapMemory } from './wrap-memory.ts';
 
 export interface OperatorParts {
   readonly world: World;
   readonly random: Random;
+  readonly requests: Requests;
+  readonly backups: Backups;
   readonly wraps: WrapMemory;
   readonly kekUris: Readonly<Record<KekName, string>>;
   readonly shardCount: number;
-  /** Told when the last step begins. */
-  readonly onLastStep: () => void;
   /** When the last fault was over, by `performance.now()`; infinite before. */
   readonly calmSinceMs: () => number;
 }
@@ -28,28 +29,24 @@ export interface StepRecord {
   readonly endedAtMs: number;
 }
 
-/** A step has so long from its beginning, or from the last fault on. */
-const DONE_WITHIN_MS = 60_000;
 const AWAY_WITHIN_MS = 8_000;
 const POLL_MS = 50;
 const STEP_PAUSE_MS = 1_500;
-const RETRY_PAUSE_MS = 400;
 
 export class Operator {
   readonly #parts: OperatorParts;
-  readonly #attempts: Attempt[] = [];
+  readonly #requests: Requests;
   readonly #steps: StepRecord[] = [];
   readonly #problems: string[] = [];
   readonly #retired: Set<number> = new Set();
   readonly #replaced: Set<number> = new Set();
   readonly #rowsUnder: Map<number, number> = new Map();
+  /** Those that every key is wrapped under. */
+  #keks: readonly KekName[] = ['file'];
 
   constructor(parts: OperatorParts) {
     this.#parts = parts;
-  }
-
-  get attempts(): readonly Attempt[] {
-    return this.#attempts;
+    this.#requests = parts.requests;
   }
 
   get steps(): readonly StepRecord[] {
@@ -57,7 +54,7 @@ export class Operator {
   }
 
   get problems(): readonly string[] {
-    return this.#problems;
+    return [...this.#problems, ...this.#parts.backups.problems];
   }
 
   /** DEKs for which there is a receipt. */
@@ -73,7 +70,6 @@ export class Operator {
   /** @throws where a step is not done in time */
   async carryOut(steps: readonly KeyStep[]): Promise<void> {
     for (const step of steps) {
-      if (step === steps.at(-1)) this.#parts.onLastStep();
       const beganAtMs = performance.now();
       await this.#carryOutStep(step);
       await this.#parts.wraps.note();
@@ -86,12 +82,22 @@ export class Operator {
     switch (step.kind) {
       case 'rotate':
         return this.#rotate(step.purpose);
+      case 'back-up':
+        return this.#backUp(step.rotating);
       case 'retire-too-early':
         return this.#retireTooEarly();
+      case 'retire-backed-up':
+        return this.#retireBackedUp();
+      case 'forget-backups':
+        return this.#parts.backups.forgetAll();
+      case 'restart-nodes':
+        return this.#restartNodes();
       case 'use-keks':
-        return this.#until(nameOfStep(step), () => this.#useKeks(this.#urisOf(step.keks)));
+        return this.#requests.until(nameOfStep(step), () => this.#useKeks(this.#urisOf(step.keks)));
       case 'rewrap':
-        return this.#until(nameOfStep(step), () => this.#rewrap(this.#urisOf(step.keks)));
+        await this.#requests.until(nameOfStep(step), () => this.#rewrap(this.#urisOf(step.keks)));
+        this.#keks = step.keks;
+        return;
       case 'retire-replaced':
         return this.#retireReplaced();
     }
@@ -100,15 +106,15 @@ export class Operator {
   /** A rotation whose answer was lost may have been done: looked at first, as documented. */
   async #rotate(purpose: KeyPurpose): Promise<void> {
     let before: number | undefined;
-    await this.#until(`rotate ${purpose}`, async () => {
-      const keys = (await this.#status())?.keys ?? [];
+    await this.#requests.until(`rotate ${purpose}`, async () => {
+      const keys = (await this.#requests.status())?.keys ?? [];
       before ??= keys.find(isActive(purpose))?.dekId;
       const key = keys.find(({ dekId }) => dekId === before);
       // A node that is behind may not know the key yet, and says nothing about it.
       if (before === undefined || key === undefined) return false;
       if (key.active) {
-        const node = this.#anyNode();
-        const dekId = await this.#ask('rotate', node, () => node.admin.rotate(purpose));
+        const node = this.#requests.anyNode();
+        const dekId = await this.#requests.ask('rotate', node, () => node.admin.rotate(purpose));
         if (dekId === undefined) return false;
       }
       this.#replaced.add(before);
@@ -118,6 +124,11 @@ export class Operator {
     });
   }
 
+  async #backUp(rotating: KeyPurpose): Promise<void> {
+    const { backups } = this.#parts;
+    await Promise.all([backups.take(this.#urisOf(this.#keks)), this.#rotate(rotating)]);
+  }
+
   async #retireTooEarly(): Promise<void> {
     await this.#retireActive();
     await this.#retireWhileAway();
@@ -125,11 +136,11 @@ export class Operator {
 
   async #retireActive(): Promise<void> {
     const purpose = this.#parts.random.pick<KeyPurpose>(['storage', 'raft', 'index']);
-    await this.#until(`retire the active ${purpose} DEK`, async () => {
-      const dekId = (await this.#status())?.keys.find(isActive(purpose))?.dekId;
+    await this.#requests.until(`retire the active ${purpose} DEK`, async () => {
+      const dekId = (await this.#requests.status())?.keys.find(isActive(purpose))?.dekId;
       if (dekId === undefined) return false;
-      const node = this.#anyNode();
-      const blockers = await this.#ask('blockers', node, () => node.admin.blockers(dekId));
+      const node = this.#requests.anyNode();
+      const blockers = await this.#requests.ask('blockers', node, () => node.admin.blockers(dekId));
       if (blockers === undefined) return false;
       if (!blockers.some(({ kind }) => kind === 'active')) {
         this.#problems.push(`${node.process.name} does not say that DEK ${dekId} is active`);
@@ -141,17 +152,57 @@ export class Operator {
     });
   }
 
+  async #retireBackedUp(): Promise<void> {
+    const { backupId, dekIds } = this.#parts.backups.registered ?? {};
+    const needed = dekIds?.filter((dekId) => this.#replaced.has(dekId)) ?? [];
+    if (backupId === undefined || needed.length === 0) {
+      throw new Error('no key was replaced that a registered backup needs');
+    }
+    const dekId = this.#parts.random.pick(needed);
+    await this.#requests.until(`retire DEK ${dekId} of a backup`, async () => {
+      const node = this.#requests.anyNode();
+      const blockers = await this.#requests.ask('blockers', node, () => node.admin.blockers(dekId));
+      if (blockers === undefined) return false;
+      if (!blockers.some((blocker) => blocker.backupId === backupId)) {
+        this.#problems.push(
+          `${node.process.name} does not say that ${backupId} needs DEK ${dekId}`,
+        );
+      }
+      await this.#retire(dekId);
+      if (this.#retired.has(dekId)) {
+        this.#problems.push(`DEK ${dekId} was retired, which ${backupId} needs`);
+      }
+      return true;
+    });
+  }
+
+  /** As for an upgrade; each is back before the next one goes. */
+  async #restartNodes(): Promise<void> {
+    const { random, world } = this.#parts;
+    for (const node of random.shuffled(world.nodes)) {
+      const { process } = node;
+      await process.stop();
+      // Somebody else may have started it meanwhile.
+      if (process.state === 'ended') process.start();
+      await this.#requests.until(`start ${process.name}`, async () => {
+        const status = await this.#requests.statusOf(node);
+        return status?.ready === true;
+      });
+    }
+  }
+
   /** A key that is replaced while somebody is away whose rows need it; again while that lasts. */
   async #retireWhileAway(): Promise<void> {
     await this.#somebodyAway();
-    const before = (await this.#status())?.keys.find(isActive('storage'))?.dekId;
+    const before = (await this.#requests.status())?.keys.find(isActive('storage'))?.dekId;
     if (before === undefined) return;
     for (let isReplaced = false; this.#isSomebodyAway; await delay(POLL_MS)) {
-      const node = this.#anyNode();
+      const node = this.#requests.anyNode();
       if (isReplaced) await this.#retire(before);
       else
         isReplaced =
-          (await this.#ask('rotate', node, () => node.admin.rotate('storage'))) !== undefined;
+          (await this.#requests.ask('rotate', node, () => node.admin.rotate('storage'))) !==
+          undefined;
       await this.#parts.wraps.note();
       if (this.#retired.has(before)) return;
     }
@@ -173,16 +224,16 @@ export class Operator {
   /** At every node that has others, until all have these. */
   async #useKeks(uris: readonly string[]): Promise<boolean> {
     for (const node of this.#parts.random.shuffled(this.#parts.world.nodes)) {
-      const status = await this.#statusOf(node);
+      const status = await this.#requests.statusOf(node);
       if (status === undefined) continue;
       if (isSame(status.kekUris, uris)) {
         node.startWithKeks(uris);
         continue;
       }
-      const isDone = await this.#ask('use-keks', node, () => node.admin.useKeks(uris));
+      const isDone = await this.#requests.ask('use-keks', node, () => node.admin.useKeks(uris));
       if (isDone !== undefined) node.startWithKeks(uris);
     }
-    const statuses = await this.#everyStatus();
+    const statuses = await this.#requests.everyStatus();
     return statuses.every((status) => status !== undefined && isSame(status.kekUris, uris));
   }
 
@@ -190,10 +241,10 @@ export class Operator {
   async #rewrap(uris: readonly string[]): Promise<boolean> {
     const isWrapped = ({ kekUris }: KeyStatus): boolean => isSame(kekUris, uris);
     const isDone = async (): Promise<boolean> =>
-      (await this.#everyStatus()).every((status) => status?.keys.every(isWrapped));
+      (await this.#requests.everyStatus()).every((status) => status?.keys.every(isWrapped));
     if (await isDone()) return true;
-    const node = this.#anyNode();
-    const found = await this.#ask('rewrap', node, () => node.admin.rewrap());
+    const node = this.#requests.anyNode();
+    const found = await this.#requests.ask('rewrap', node, () => node.admin.rewrap());
     if (found === undefined) return false;
     if (!isSame(found, uris)) {
       this.#problems.push(`keys were wrapped under ${found.join()}, not under ${uris.join()}`);
@@ -206,23 +257,23 @@ export class Operator {
    * node has a key that is not active.
    */
   async #retireReplaced(): Promise<void> {
-    await this.#until('find the replaced DEKs', async () => {
-      const statuses = await this.#everyStatus();
+    await this.#requests.until('find the replaced DEKs', async () => {
+      const statuses = await this.#requests.everyStatus();
       const old = statuses.flatMap((status) => status?.keys.filter(({ active }) => !active) ?? []);
       for (const { dekId } of old) this.#replaced.add(dekId);
       return statuses.every((status) => status !== undefined);
     });
     const left = [...this.#replaced].filter((dekId) => !this.#retired.has(dekId));
     for (const dekId of this.#parts.random.shuffled(left)) {
-      await this.#until(`retire DEK ${dekId}`, async () => {
+      await this.#requests.until(`retire DEK ${dekId}`, async () => {
         await this.#parts.wraps.note();
         if (!this.#rowsUnder.has(dekId)) await this.#countRows(dekId);
         await this.#retire(dekId);
         return this.#retired.has(dekId);
       });
     }
-    await this.#until('have the active DEKs alone', async () => {
-      const statuses = await this.#everyStatus();
+    await this.#requests.until('have the active DEKs alone', async () => {
+      const statuses = await this.#requests.everyStatus();
       return statuses.every((status) => status?.keys.every(({ active }) => active));
     });
   }
@@ -230,9 +281,9 @@ export class Operator {
   /** A receipt is evidence of every member and every log: it cannot be had while one is away. */
   async #retire(dekId: number): Promise<void> {
     const { world, shardCount } = this.#parts;
-    const node = this.#anyNode();
+    const node = this.#requests.anyNode();
     const beganAtMs = performance.now();
-    const receipt = await this.#ask('retire', node, () => node.admin.retire(dekId));
+    const receipt = await this.#requests.ask('retire', node, () => node.admin.retire(dekId));
     if (receipt === undefined) return;
     this.#retired.add(dekId);
     const away = world.nodes.find(
@@ -248,65 +299,11 @@ export class Operator {
   }
 
   async #countRows(dekId: number): Promise<void> {
-    const node = this.#anyNode();
-    const blockers = await this.#ask('blockers', node, () => node.admin.blockers(dekId));
+    const node = this.#requests.anyNode();
+    const blockers = await this.#requests.ask('blockers', node, () => node.admin.blockers(dekId));
     if (blockers === undefined) return;
     const rows = blockers.reduce((sum, blocker) => sum + (blocker.rows ?? 0), 0);
     this.#rowsUnder.set(dekId, Math.max(rows, this.#rowsUnder.get(dekId) ?? 0));
-  }
-
-  /** @throws where it is not done in time */
-  async #until(name: string, attempt: () => Promise<boolean>): Promise<void> {
-    const beganAtMs = performance.now();
-    while (!(await attempt())) {
-      const sinceMs = Math.max(beganAtMs, this.#parts.calmSinceMs());
-      if (performance.now() > sinceMs + DONE_WITHIN_MS) {
-        const last = this.#attempts.findLast(({ outcome }) => outcome !== 'done');
-        const found = `${last?.request} at ${last?.node}: ${last?.outcome} ${last?.message ?? ''}`;
-        throw new Error(`${name} is not done within ${DONE_WITHIN_MS} ms without faults; ${found}`);
-      }
-      await delay(this.#parts.random.between(0, 2 * RETRY_PAUSE_MS));
-    }
-  }
-
-  /** @returns undefined where it was refused, or not answered */
-  async #ask<Answer>(
-    request: RequestKind,
-    { process: { name: node } }: ClusterNode,
-    call: () => Promise<Answer>,
-  ): Promise<Answer | undefined> {
-    const beganAtMs = performance.now();
-    const note = (outcome: Pick<Attempt, 'outcome' | 'message'>): void => {
-      const endedAtMs = performance.now();
-      this.#attempts.push({ request, node, beganAtMs, endedAtMs, ...outcome });
-    };
-    try {
-      const answer = await call();
-      note({ outcome: 'done' });
-      return answer;
-    } catch (error) {
-      note(outcomeOfFailure(error));
-      return undefined;
-    }
-  }
-
-  async #status(): Promise<NodeStatus | undefined> {
-    return this.#statusOf(this.#anyNode());
-  }
-
-  #statusOf({ admin }: ClusterNode): Promise<NodeStatus | undefined> {
-    return admin.status().catch(() => undefined);
-  }
-
-  #everyStatus(): Promise<readonly (NodeStatus | undefined)[]> {
-    return Promise.all(this.#parts.world.nodes.map((node) => this.#statusOf(node)));
-  }
-
-  /** One that is not known to be down. */
-  #anyNode(): ClusterNode {
-    const { random, world } = this.#parts;
-    const running = world.nodes.filter(({ process }) => process.state === 'running');
-    return random.pick(running.length > 0 ? running : world.nodes);
   }
 
   #urisOf(keks: readonly KekName[]): readonly string[] {

@@ -1,11 +1,18 @@
-/** A key service that is away, slow or flaky for a while, again and again, as a seed has it. */
+/**
+ * A key service that is away, slow or flaky for a while, again and again, as a seed has it. A burst of
+ * faults begins with a request, so that none comes while nobody asks.
+ */
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Fault, HttpAnswer, Vault } from '@raftseal/kek-services-for-tests';
 import type { Random } from '../random.ts';
 
+/** What a request meets. */
+export type VaultFaultKind = 'silent' | 'slow' | 'failing' | 'busy' | 'sealed' | 'half' | 'reset';
+
 export interface Burst {
-  readonly kind: (typeof kinds)[number];
-  readonly atMs: number;
+  readonly kind: VaultFaultKind | 'flaky';
+  /** So many requests are let through before the one that it begins with. */
+  readonly afterRequests: number;
   readonly durationMs: number;
 }
 
@@ -13,24 +20,21 @@ export interface BurstRecord {
   readonly kind: Burst['kind'];
   readonly beganAtMs: number;
   readonly endedAtMs: number;
-  /** Requests that arrived meanwhile. */
-  readonly requests: number;
+  /** What each request met that arrived meanwhile; of a flaky service, some are let through. */
+  readonly met: readonly VaultFaultKind[];
 }
 
-const kinds = ['silent', 'slow', 'failing', 'busy', 'sealed', 'half', 'reset', 'flaky'] as const;
-
-const GAP_MS = 2_500;
+const AFTER_REQUESTS_MAX = 12;
 const FLAKY_REQUESTS = 2_000;
+const POLL_MS = 10;
 
-export function planBursts(random: Random, windowMs: number): readonly Burst[] {
-  const bursts: Burst[] = [];
-  for (let atMs = random.between(0, GAP_MS); atMs < windowMs; ) {
+export function planBursts(random: Random, count: number): readonly Burst[] {
+  return Array.from({ length: count }, () => ({
+    kind: random.pick([...faultKinds, 'flaky' as const]),
+    afterRequests: random.below(AFTER_REQUESTS_MAX + 1),
     // Longer than a call is tried for, now and then.
-    const durationMs = random.chance(0.2) ? random.between(8e3, 18e3) : random.between(500, 6e3);
-    bursts.push({ kind: random.pick(kinds), atMs, durationMs });
-    atMs += durationMs + random.between(0.2 * GAP_MS, GAP_MS);
-  }
-  return bursts;
+    durationMs: random.chance(0.15) ? random.between(8e3, 22e3) : random.between(300, 4e3),
+  }));
 }
 
 export class VaultNemesis {
@@ -49,8 +53,8 @@ export class VaultNemesis {
     return this.#records;
   }
 
-  begin(plan: readonly Burst[], originMs: number): void {
-    this.#carriedOut = this.#carryOut(plan, originMs);
+  begin(plan: readonly Burst[]): void {
+    this.#carriedOut = this.#carryOut(plan);
   }
 
   /** Ends the burst that goes on, and no other begins. */
@@ -63,40 +67,42 @@ export class VaultNemesis {
     await this.#carriedOut;
   }
 
-  async #carryOut(plan: readonly Burst[], originMs: number): Promise<void> {
+  async #carryOut(plan: readonly Burst[]): Promise<void> {
     const { http } = this.#vault;
-    for (const { kind, atMs, durationMs } of plan) {
-      await this.#until(originMs + atMs);
-      if (this.#calming.signal.aborted) return;
-      const [beganAtMs, before] = [performance.now(), http.requests.length];
+    const { signal } = this.#calming;
+    for (const { kind, afterRequests, durationMs } of plan) {
+      const from = http.met.length + afterRequests;
+      if (afterRequests > 0) http.failNext(letThrough, { times: afterRequests });
       this.#inflict(kind);
-      await this.#until(beganAtMs + durationMs);
+      while (http.met.length <= from && !signal.aborted) await this.#pause(POLL_MS);
+      const [hasBegun, beganAtMs] = [http.met.length > from, performance.now()];
+      await this.#pause(durationMs);
       http.clearFaults();
-      const requests = http.requests.length - before;
-      this.#records.push({ kind, beganAtMs, endedAtMs: performance.now(), requests });
+      if (!hasBegun) return;
+      const met = http.met.slice(from).flatMap((fault) => kindOf(fault) ?? []);
+      this.#records.push({ kind, beganAtMs, endedAtMs: performance.now(), met });
+      if (signal.aborted) return;
     }
   }
 
-  async #until(atMs: number): Promise<void> {
+  async #pause(ms: number): Promise<void> {
     const { signal } = this.#calming;
-    const ms = Math.max(0, atMs - performance.now());
     await delay(ms, undefined, { signal }).catch(() => undefined);
   }
 
   #inflict(kind: Burst['kind']): void {
     const { http } = this.#vault;
-    const { [kind]: fault } = faults;
-    if (fault !== undefined) http.failNext(fault, { times: Number.POSITIVE_INFINITY });
+    if (kind !== 'flaky') http.failNext(faults[kind], { times: Number.POSITIVE_INFINITY });
     else {
-      const each = [...Object.values(faults), unharmed, unharmed];
+      const each = [...Object.values(faults), letThrough, letThrough];
       for (let n = 0; n < FLAKY_REQUESTS; n++) http.failNext(this.#random.pick(each));
     }
   }
 }
 
-const unharmed: Fault = { kind: 'change', change: (answer) => answer };
+const letThrough: Fault = { kind: 'change', change: (answer) => answer };
 
-const faults: Partial<Record<Burst['kind'], Fault>> = {
+const faults: Readonly<Record<VaultFaultKind, Fault>> = {
   silent: { kind: 'silence' },
   slow: { kind: 'late', ms: 900 },
   failing: { kind: 'answer', answer: refused(500, 'internal error') },
@@ -105,6 +111,12 @@ const faults: Partial<Record<Burst['kind'], Fault>> = {
   half: { kind: 'half' },
   reset: { kind: 'reset' },
 };
+
+const faultKinds = Object.keys(faults) as readonly VaultFaultKind[];
+
+function kindOf(fault: Fault | undefined): VaultFaultKind | undefined {
+  return faultKinds.find((kind) => faults[kind] === fault);
+}
 
 function refused(status: number, error: string): HttpAnswer {
   return { status, body: { errors: [error] } };

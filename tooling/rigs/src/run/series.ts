@@ -7,6 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { copyProgram, type Plants } from './plants.ts';
+import type { RunFrame } from './run-frame.ts';
 
 /** A planted fault shows only where a fault of the world meets it. */
 const PLANTED_RUNS_MAX = 20;
@@ -38,15 +39,7 @@ export interface Rig<Result> {
   again(seed: number): string;
 }
 
-interface Verdict {
-  /**
-   * `void`: there was too little traffic for the run to prove anything. A failure has problems; a
-   * run that could not be carried out is a failure.
-   */
-  readonly verdict: 'ok' | 'failed' | 'void';
-}
-
-export async function runSeries<Result extends Verdict>(
+export async function runSeries<Result extends RunFrame>(
   rig: Rig<Result>,
   options: SeriesOptions,
 ): Promise<void> {

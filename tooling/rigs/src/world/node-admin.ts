@@ -36,6 +36,15 @@ export interface Blocker {
   readonly kind: string;
   /** Of rows: how many. */
   readonly rows?: number;
+  /** Of a backup. */
+  readonly backupId?: string;
+}
+
+export interface BackupSummary {
+  readonly backupId: string;
+  readonly rows: number;
+  /** What it needs, and keeps from being retired. */
+  readonly dekIds: readonly number[];
 }
 
 /** As far as the rig looks at it. */
@@ -68,17 +77,26 @@ export interface VerifyReport {
 
 const TIMEOUT_MS = 2_000;
 const VERIFY_TIMEOUT_MS = 60_000;
+/** The command line waits for ever; a node, 60 s for its shards. */
+const BACKUP_TIMEOUT_MS = 120_000;
 
 /** As long as the command line waits. */
-export const CHANGE_TIMEOUT_MS = 30_000;
+const CHANGE_TIMEOUT_MS = 30_000;
 
 export class NodeAdmin {
   readonly #url: string;
   readonly #token: string;
+  readonly #changeTimeoutMs: number;
 
-  constructor({ host, adminPort }: NodePlace, token: string) {
+  /** @param changeTimeoutMs how long the answer to a change is waited for */
+  constructor(
+    { host, adminPort }: NodePlace,
+    token: string,
+    changeTimeoutMs: number = CHANGE_TIMEOUT_MS,
+  ) {
     this.#url = `http://${host.address}:${adminPort}`;
     this.#token = token;
+    this.#changeTimeoutMs = changeTimeoutMs;
   }
 
   get url(): string {
@@ -134,8 +152,24 @@ export class NodeAdmin {
     return this.#change<RetirementReceipt>('/v1/keys/retire', { dekId });
   }
 
+  createBackup(path: string): Promise<BackupSummary> {
+    return this.#call<BackupSummary>('POST', '/v1/backups/create', BACKUP_TIMEOUT_MS, { path });
+  }
+
+  /** @returns the ids of those that are registered, as this node knows them */
+  async backups(): Promise<readonly string[]> {
+    const { backups } = await this.#call<{
+      readonly backups: readonly Pick<BackupSummary, 'backupId'>[];
+    }>('GET', '/v1/backups', TIMEOUT_MS);
+    return backups.map(({ backupId }) => backupId);
+  }
+
+  async forgetBackup(backupId: string): Promise<void> {
+    await this.#change('/v1/backups/forget', { backupId });
+  }
+
   #change<Answer>(path: string, body: Readonly<Record<string, unknown>>): Promise<Answer> {
-    return this.#call<Answer>('POST', path, CHANGE_TIMEOUT_MS, body);
+    return this.#call<Answer>('POST', path, this.#changeTimeoutMs, body);
   }
 
   async #call<Answer>(

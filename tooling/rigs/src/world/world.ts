@@ -35,6 +35,8 @@ export interface WorldOptions {
   readonly program: string;
   /** Variables that the nodes have besides those of this process. */
   readonly environment?: Readonly<Record<string, string>>;
+  /** How long nodes are given to answer a change of keys or members. */
+  readonly changeTimeoutMs?: number;
 }
 
 export interface EtcdMember {
@@ -128,7 +130,8 @@ export class World {
             etcdPrefix: PREFIX,
             certificate: certificateOf(place.host.name),
           });
-        const admin = new NodeAdmin(place, await readFile(secrets.tokenPath, 'utf8'));
+        const token = await readFile(secrets.tokenPath, 'utf8');
+        const admin = new NodeAdmin(place, token, options.changeTimeoutMs);
         const command = commandWith([`file:${secrets.kekPath}`]);
         const process = processOf(place.host, own, command, options.environment);
         const startWithKeks = (uris: readonly string[]): void =>

@@ -22,6 +22,7 @@ describe('the plan of an operator', () => {
         'rewrap vault',
       ]);
       expect(names.at(-1)).toBe('retire-replaced');
+      expect(names.lastIndexOf('forget-backups')).toBeLessThan(names.length - 1);
     }
   });
 
@@ -33,7 +34,20 @@ describe('the plan of an operator', () => {
         .split(/rewrap [^,]*/);
       expect(between).toBeDefined();
       for (const part of [before, after]) {
-        for (const purpose of ['storage', 'raft']) expect(part).toContain(`rotate ${purpose}`);
+        for (const purpose of ['storage', 'raft', 'index'])
+          expect(part).toContain(`rotate ${purpose}`);
+      }
+    }
+  });
+
+  it('needs no key of a backup where it finds out what else is needed', () => {
+    for (let seed = 1; seed <= 50; seed++) {
+      const kinds = planOf(seed).map(({ kind }) => kind);
+      for (const [at, kind] of kinds.entries()) {
+        if (kind !== 'retire-too-early') continue;
+        const rotatedSince = kinds.slice(0, at).lastIndexOf('rotate');
+        expect(rotatedSince).toBeGreaterThan(kinds.slice(0, at).lastIndexOf('back-up'));
+        expect(kinds.slice(at + 1, at + 3)).toEqual(['back-up', 'retire-backed-up']);
       }
     }
   });

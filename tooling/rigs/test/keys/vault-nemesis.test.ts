@@ -1,6 +1,6 @@
 import { startVault } from '@raftseal/kek-services-for-tests';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { planBursts, VaultNemesis } from '../../src/keys/vault-nemesis.ts';
+import { type Burst, planBursts, VaultNemesis } from '../../src/keys/vault-nemesis.ts';
 import { Random } from '../../src/random.ts';
 
 describe('the faults of a key service', () => {
@@ -16,25 +16,35 @@ describe('the faults of a key service', () => {
     return (await fetch(`${vault.http.origin}/v1/transit/keys/raftseal`, { headers })).status;
   };
 
-  it('follow one another, as a seed has it', () => {
-    const plan = planBursts(new Random(7, 'bursts'), 20_000);
-    expect(plan).toEqual(planBursts(new Random(7, 'bursts'), 20_000));
-    for (const [at, { atMs }] of plan.entries()) {
-      const before = plan[at - 1];
-      if (before) expect(atMs).toBeGreaterThan(before.atMs + before.durationMs);
-    }
+  const begun = (plan: readonly Burst[]): VaultNemesis => {
+    const nemesis = new VaultNemesis(vault, new Random(1, 'vault'));
+    nemesis.begin(plan);
+    return nemesis;
+  };
+
+  it('are those of a seed', () => {
+    const plan = planBursts(new Random(7, 'bursts'), 100);
+    expect(plan).toEqual(planBursts(new Random(7, 'bursts'), 100));
+    expect(new Set(plan.map(({ kind }) => kind)).size).toBe(8);
   });
 
-  it('end when they are over, and say how many requests they met', async () => {
-    const nemesis = new VaultNemesis(vault, new Random(1, 'vault'));
-    expect(await status()).toBe(200);
-    nemesis.begin([{ kind: 'busy', atMs: 0, durationMs: 400 }], performance.now());
-    let found = 200;
-    while (found === 200) found = await status();
-    expect(found).toBe(429);
+  it('begin with a request, end when they are over, and say what each request met', async () => {
+    const nemesis = begun([{ kind: 'busy', afterRequests: 2, durationMs: 200 }]);
+    const found: number[] = [];
+    for (let n = 0; n < 4; n++) found.push(await status());
+    expect(found).toEqual([200, 200, 429, 429]);
     await nemesis.end();
     expect(await status()).toBe(200);
-    expect(nemesis.records).toMatchObject([{ kind: 'busy' }]);
-    expect(nemesis.records[0]?.requests).toBeGreaterThan(0);
+    expect(nemesis.records).toMatchObject([{ kind: 'busy', met: ['busy', 'busy'] }]);
+  });
+
+  it('are over at once when they are to be, and no other begins', async () => {
+    const burst = { kind: 'sealed', afterRequests: 0, durationMs: 600_000 } as const;
+    const nemesis = begun([burst, burst]);
+    expect(await status()).toBe(503);
+    nemesis.calm();
+    await nemesis.end();
+    expect(await status()).toBe(200);
+    expect(nemesis.records).toHaveLength(1);
   });
 });

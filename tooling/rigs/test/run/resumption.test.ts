@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { RecordedOperation } from '../../src/history/recorder.ts';
 import type { FaultRecord } from '../../src/nemesis/nemesis.ts';
 import { lateResumptions, stallsOf } from '../../src/run/resumption.ts';
-import { quantile } from '../../src/run/summary.ts';
+import { quantile } from '../../src/run/run-frame.ts';
 
 function write(shardId: number, invokedAt: number, returnedAt: number): RecordedOperation {
   const isKnown = Number.isFinite(returnedAt);
