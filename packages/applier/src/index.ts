@@ -7,6 +7,7 @@
  * - {@link precheck}: what a leader asks before it proposes.
  * - {@link openReplicatedKeyState}: a key state from another node, for {@link KeyLifecycle} to
  *   adopt; {@link resyncKeyState}: the same for a node that lost its sidecar.
+ * - {@link clusterKeysOf}: what a state names rows with.
  * - {@link encodeEntry}, {@link decodeEntry}: the entries' bytes.
  * - {@link readKeyState} and the `check...` functions: the start of a node.
  * - {@link MemoryWriterRegistry}: a registry for those who need no durable one.
@@ -14,6 +15,7 @@
  */
 export type { AppliedEntry, NoteEntry } from './applied-entry.ts';
 export { type UnwrapDek, unwrapWith } from './dek-unwrap.ts';
+export { type ClusterKeysSource, clusterKeysOf } from './derived-keys.ts';
 export type {
   Effect,
   Install,

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openReplicatedKeyState, type ReplicatedKeyState } from '@raftseal/applier';
+import { clusterKeysOf, openReplicatedKeyState, type ReplicatedKeyState } from '@raftseal/applier';
 import { Keyring, StoreRowSeal } from '@raftseal/envelope';
 import { assert, codeOf, RaftsealError, type RowSeal } from '@raftseal/interface';
 import { ContentDigest, type OpenedSnapshotRow, openSnapshotRows } from '@raftseal/kv';
@@ -47,6 +47,7 @@ export class OpenedBackup {
     const dekId = keyState.activeDekId.index;
     const indexDek = await unwrapped(keyState, dekId, keks);
     const macKey = deriveManifestMacKey(indexDek);
+    const clusterKeys = clusterKeysOf(keyState, indexDek);
     indexDek.fill(0);
     const manifest = unverified.verify(macKey);
     macKey.fill(0);
@@ -62,7 +63,8 @@ export class OpenedBackup {
       keyring.add(key.dekId, key.purpose, dek);
       dek.fill(0);
     }
-    const seal = new StoreRowSeal({ clusterId, keyring, indexDekId: dekId });
+    const seal = new StoreRowSeal({ clusterId, keyring, clusterKeys });
+    clusterKeys.wipe();
     return new OpenedBackup({ path, manifest, kekUris: commonKeks(keyState, manifest), seal });
   }
 

@@ -49,6 +49,7 @@ describe('a backup of a node that is alone', () => {
     const nowMs = Date.now();
     await fillKinds(client, nowMs);
     await node.admin.rotate('storage');
+    await node.admin.rotate('index');
     await client.set('short', 'gone before it is restored', 'PX', SHORT_MS);
     let isWriting = true;
     let written = 0;
