@@ -8,11 +8,14 @@ import { join } from 'node:path';
 import { runCommand } from '../world/command.ts';
 import type { BackupSummary } from '../world/node-admin.ts';
 import type { World } from '../world/world.ts';
+import type { Ballast } from './ballast.ts';
 import type { Requests } from './requests.ts';
 
 export interface BackupsParts {
   readonly world: World;
   readonly requests: Requests;
+  /** Written anew right before each backup: what was acknowledged by then is in it. */
+  readonly marks: Ballast;
   /** The built `main.js` of the node. */
   readonly program: string;
   /** What the program finds a key service with. */
@@ -22,6 +25,8 @@ export interface BackupsParts {
 /** A backup that is whole, and that verifies. */
 export interface VerifiedBackup extends BackupSummary {
   readonly path: string;
+  /** Of the marks. */
+  readonly version: number;
   /** Those that its keys are wrapped under. */
   readonly kekUris: readonly string[];
 }
@@ -42,6 +47,7 @@ export class Backups {
   readonly #problems: string[] = [];
   #attempts = 0;
   #last: VerifiedBackup | undefined;
+  #isRegistered = false;
 
   constructor(parts: BackupsParts) {
     this.#parts = parts;
@@ -51,27 +57,35 @@ export class Backups {
     return this.#problems;
   }
 
-  /** Until it is forgotten. */
+  /** Undefined where none was taken since the last were forgotten. */
   get registered(): VerifiedBackup | undefined {
+    return this.#isRegistered ? this.#last : undefined;
+  }
+
+  /** Forgotten or not. */
+  get last(): VerifiedBackup | undefined {
     return this.#last;
   }
 
   /** @param kekUris under which every key is wrapped */
   async take(kekUris: readonly string[]): Promise<void> {
-    const { world, requests } = this.#parts;
+    const { world, requests, marks } = this.#parts;
     const parent = join(world.directory, 'backups');
     await mkdir(parent, { recursive: true });
     let taken: VerifiedBackup | undefined;
     await requests.until('take a backup', async () => {
+      const version = ++this.#attempts;
+      await marks.write(version);
       const node = requests.anyNode();
-      const path = join(parent, `${++this.#attempts}`);
+      const path = join(parent, `${version}`);
       const summary = await requests.ask('back-up', node, () => node.admin.createBackup(path));
-      if (summary !== undefined) taken = { ...summary, path, kekUris };
+      if (summary !== undefined) taken = { ...summary, path, version, kekUris };
       return taken !== undefined;
     });
     if (taken === undefined) return;
     await this.#verify(taken);
     this.#last = taken;
+    this.#isRegistered = true;
   }
 
   /** All that any node knows of: those too whose taking was ended halfway. */
@@ -87,7 +101,7 @@ export class Backups {
       }
       return known.every((ids) => ids?.length === 0);
     });
-    this.#last = undefined;
+    this.#isRegistered = false;
   }
 
   async #verify({ path, kekUris, backupId, rows }: VerifiedBackup): Promise<void> {

@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startVault, type Vault } from '@raftseal/kek-services-for-tests';
 import type { LogRecorder } from '../checks/log-recorder.ts';
+import type { Endpoint } from '../history/cluster-client.ts';
 import { type Fault, planLeaderFaults } from '../nemesis/fault.ts';
 import { type FaultRecord, Nemesis } from '../nemesis/nemesis.ts';
 import { Random } from '../random.ts';
@@ -25,6 +26,7 @@ import type { KeyRunResult } from './key-result.ts';
 import { type KeyStep, planKeySteps } from './key-steps.ts';
 import { Operator } from './operator.ts';
 import { Requests } from './requests.ts';
+import { restoredNode } from './restored-node.ts';
 import { type Burst, planBursts, VaultNemesis } from './vault-nemesis.ts';
 import { WrapMemory } from './wrap-memory.ts';
 
@@ -74,6 +76,7 @@ class KeyRun {
   readonly #environment: Readonly<Record<string, string>>;
   #requests: Requests | undefined;
   #operator: Operator | undefined;
+  #backups: Backups | undefined;
   #faultsOverAtMs = Number.POSITIVE_INFINITY;
   #startsRefused = 0;
 
@@ -115,12 +118,13 @@ class KeyRun {
       ...(isKmsFaulty ? { changeTimeoutMs: FAULTY_CHANGE_TIMEOUT_MS } : {}),
     } as const;
     await this.#record.inCluster(options, async (world, log) => {
-      const ballast = new Ballast({ nodes: world.endpoints, timeoutMs: ANSWER_TIMEOUT_MS });
+      const ballast = ballastAt(world.endpoints);
       await ballast.write();
       this.#record.phase('ballast');
       const wraps = new WrapMemory(world);
       await this.#underLoad(world, wraps);
       await this.#atRest(world, log, wraps);
+      await this.#restored(world);
       await this.#restarted(world, ballast);
     });
   }
@@ -187,7 +191,10 @@ class KeyRun {
     const requests = new Requests({ world, random, calmSinceMs });
     this.#requests = requests;
     const { program } = this.#options;
-    const backups = new Backups({ world, requests, program, environment: this.#environment });
+    const environment = this.#environment;
+    const marks = marksAt(world.endpoints);
+    const backups = new Backups({ world, requests, marks, program, environment });
+    this.#backups = backups;
     this.#operator = new Operator({
       world,
       random,
@@ -239,6 +246,26 @@ class KeyRun {
     record.phase('checks of files and history');
   }
 
+  /** The last backup, as a cluster of one node: all that was acknowledged before it is there. */
+  async #restored(world: World): Promise<void> {
+    const { program } = this.#options;
+    const backup = this.#backups?.last;
+    if (backup === undefined) throw new Error('no backup was taken');
+    const node = await restoredNode({ world, backup, program, environment: this.#environment });
+    try {
+      const lost = [
+        ...(await ballastAt([node.endpoint]).lost()),
+        ...(await marksAt([node.endpoint]).lost(backup.version)),
+      ];
+      if (lost.length > 0) {
+        this.#record.found(`${lost.length} keys are not in ${backup.path}: ${lost[0]}, ...`);
+      }
+    } finally {
+      await node.process.kill();
+    }
+    this.#record.phase('restore of the last backup');
+  }
+
   /** With the key service alone: the first KEK is gone. */
   async #restarted(world: World, ballast: Ballast): Promise<void> {
     const record = this.#record;
@@ -256,4 +283,12 @@ class KeyRun {
     record.checkProcesses(world);
     record.phase('restart without the first KEK');
   }
+}
+
+function ballastAt(nodes: readonly Endpoint[]): Ballast {
+  return new Ballast({ nodes, timeoutMs: ANSWER_TIMEOUT_MS }, { name: 'ballast', keys: 1_000 });
+}
+
+function marksAt(nodes: readonly Endpoint[]): Ballast {
+  return new Ballast({ nodes, timeoutMs: ANSWER_TIMEOUT_MS }, { name: 'mark', keys: 50 });
 }

@@ -39,7 +39,7 @@ export function runCommand(
     } as const;
     const child = execFile(program, args, options, (error, stdout, stderr) => {
       if (error === null) resolve(stdout);
-      else reject(new CommandFailure(command, stderr || error.message));
+      else reject(new CommandFailure(command, stderr || stdout || error.message));
     });
     child.stdin?.on('error', () => undefined).end(input ?? '');
   });
