@@ -40,15 +40,21 @@ export class Ballast {
   }
 
   /** @returns the keys that do not hold what was written */
-  async lost(version = 1): Promise<readonly string[]> {
+  async lost(): Promise<readonly string[]> {
     const lost: string[] = [];
     await this.#each(async (client, n) => {
       const outcome = await client.perform([['GET', this.#key(n)]]);
       if (outcome.outcome !== 'done') return false;
-      if (outcome.replies[0] !== this.#content(n, version)) lost.push(this.#key(n));
+      if (outcome.replies[0] !== this.#content(n, 1)) lost.push(this.#key(n));
       return true;
     });
     return lost;
+  }
+
+  /** Every key with what it holds. */
+  entries(version = 1): readonly (readonly [key: string, value: string])[] {
+    const { keys } = this.#shape;
+    return Array.from({ length: keys }, (_, n) => [this.#key(n), this.#content(n, version)]);
   }
 
   #key(n: number): string {

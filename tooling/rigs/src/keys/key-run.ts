@@ -10,7 +10,6 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { startVault, type Vault } from '@raftseal/kek-services-for-tests';
 import type { LogRecorder } from '../checks/log-recorder.ts';
-import type { Endpoint } from '../history/cluster-client.ts';
 import { type Fault, planLeaderFaults } from '../nemesis/fault.ts';
 import { type FaultRecord, Nemesis } from '../nemesis/nemesis.ts';
 import { Random } from '../random.ts';
@@ -26,7 +25,7 @@ import type { KeyRunResult } from './key-result.ts';
 import { type KeyStep, planKeySteps } from './key-steps.ts';
 import { Operator } from './operator.ts';
 import { Requests } from './requests.ts';
-import { restoredNode } from './restored-node.ts';
+import { lostByRestore } from './restore-check.ts';
 import { type Burst, planBursts, VaultNemesis } from './vault-nemesis.ts';
 import { WrapMemory } from './wrap-memory.ts';
 
@@ -118,7 +117,7 @@ class KeyRun {
       ...(isKmsFaulty ? { changeTimeoutMs: FAULTY_CHANGE_TIMEOUT_MS } : {}),
     } as const;
     await this.#record.inCluster(options, async (world, log) => {
-      const ballast = ballastAt(world.endpoints);
+      const ballast = ballastOf(world);
       await ballast.write();
       this.#record.phase('ballast');
       const wraps = new WrapMemory(world);
@@ -192,7 +191,7 @@ class KeyRun {
     this.#requests = requests;
     const { program } = this.#options;
     const environment = this.#environment;
-    const marks = marksAt(world.endpoints);
+    const marks = marksOf(world);
     const backups = new Backups({ world, requests, marks, program, environment });
     this.#backups = backups;
     this.#operator = new Operator({
@@ -251,17 +250,12 @@ class KeyRun {
     const { program } = this.#options;
     const backup = this.#backups?.last;
     if (backup === undefined) throw new Error('no backup was taken');
-    const node = await restoredNode({ world, backup, program, environment: this.#environment });
-    try {
-      const lost = [
-        ...(await ballastAt([node.endpoint]).lost()),
-        ...(await marksAt([node.endpoint]).lost(backup.version)),
-      ];
-      if (lost.length > 0) {
-        this.#record.found(`${lost.length} keys are not in ${backup.path}: ${lost[0]}, ...`);
-      }
-    } finally {
-      await node.process.kill();
+    const { version } = backup;
+    const entries = [...ballastOf(world).entries(), ...marksOf(world).entries(version)];
+    const place = { world, backup, program, environment: this.#environment };
+    const lost = await lostByRestore(place, entries);
+    if (lost.length > 0) {
+      this.#record.found(`${lost.length} keys are not in ${backup.path}: ${lost[0]}, ...`);
     }
     this.#record.phase('restore of the last backup');
   }
@@ -285,10 +279,10 @@ class KeyRun {
   }
 }
 
-function ballastAt(nodes: readonly Endpoint[]): Ballast {
+function ballastOf({ endpoints: nodes }: World): Ballast {
   return new Ballast({ nodes, timeoutMs: ANSWER_TIMEOUT_MS }, { name: 'ballast', keys: 1_000 });
 }
 
-function marksAt(nodes: readonly Endpoint[]): Ballast {
+function marksOf({ endpoints: nodes }: World): Ballast {
   return new Ballast({ nodes, timeoutMs: ANSWER_TIMEOUT_MS }, { name: 'mark', keys: 50 });
 }

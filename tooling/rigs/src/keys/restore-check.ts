@@ -1,17 +1,12 @@
-/** A backup, restored by the command line as a cluster of its own that is one node, and started. */
+/** What a backup holds, restored by the command line as a cluster of one node, and asked for. */
 import { join } from 'node:path';
-import type { Endpoint } from '../history/cluster-client.ts';
+import { Redis } from 'ioredis';
 import { runCommand } from '../world/command.ts';
 import { freePorts } from '../world/free-ports.ts';
 import { loopbackHost } from '../world/host.ts';
 import { ManagedProcess } from '../world/managed-process.ts';
 import type { World } from '../world/world.ts';
 import type { VerifiedBackup } from './backups.ts';
-
-export interface RestoredNode {
-  readonly process: ManagedProcess;
-  readonly endpoint: Endpoint;
-}
 
 export interface RestorePlace {
   readonly world: World;
@@ -22,14 +17,38 @@ export interface RestorePlace {
 }
 
 const RESTORE_TIMEOUT_MS = 60_000;
+const RECONNECT_MS = 100;
+/** The start of the node included. */
+const ANSWER_TIMEOUT_MS = 30_000;
 
-/** Its first client has to wait until it has started. */
-export async function restoredNode({
+/** @returns the keys that do not hold these values in what was restored */
+export async function lostByRestore(
+  place: RestorePlace,
+  entries: readonly (readonly [key: string, value: string])[],
+): Promise<readonly string[]> {
+  const { process: node, port } = await restoredNode(place);
+  // It connects once the node has started.
+  const client = new Redis(port, {
+    retryStrategy: () => RECONNECT_MS,
+    maxRetriesPerRequest: null,
+    commandTimeout: ANSWER_TIMEOUT_MS,
+  });
+  client.on('error', () => undefined);
+  try {
+    const found = await Promise.all(entries.map(([key]) => client.get(key)));
+    return entries.flatMap(([key, value], at) => (found[at] === value ? [] : [key]));
+  } finally {
+    client.disconnect();
+    await node.kill();
+  }
+}
+
+async function restoredNode({
   world,
   backup,
   program,
   environment,
-}: RestorePlace): Promise<RestoredNode> {
+}: RestorePlace): Promise<{ readonly process: ManagedProcess; readonly port: number }> {
   const data = join(world.directory, 'restored');
   const ownKek = ['--data', data, '--kek', `file:${world.kekPath}`] as const;
   const backupKeks = backup.kekUris.flatMap((uri) => ['--backup-kek', uri]);
@@ -47,5 +66,5 @@ export async function restoredNode({
     logPath: join(world.directory, 'restored-output'),
   });
   node.start();
-  return { process: node, endpoint: { host: host.address, port } };
+  return { process: node, port };
 }
