@@ -81,6 +81,11 @@ export async function openFoundations(
       encryption: config.encryption === 'on' || (!keks.isEmpty && source.peers) ? 'on' : 'off',
       keks,
       note: audit.note,
+      onKekAway: (error) =>
+        log.warn(
+          { code: codeOf(error instanceof Error ? error.cause : error) },
+          'no KEK of a new key is in reach: shard 0 of this node waits until one is back',
+        ),
       onOpenFailure: (layer, error) => counters.openFailed(layer, error),
     },
     teardown,

@@ -24,6 +24,8 @@ export interface NodeKeysOptions {
   readonly keks: KekSet;
   /** Keeps a record of every entry. Default: nobody does. */
   readonly note?: NoteEntry;
+  /** Told when an entry begins to wait for a KEK. Default: nobody is. */
+  readonly onKekAway?: (error: unknown) => void;
   /** Told of envelopes that did not open. Default: nobody is. */
   readonly onOpenFailure?: NodeCounters['openFailed'];
 }
@@ -60,7 +62,7 @@ export class NodeKeys {
   }
 
   private constructor(
-    { nodeId, keks, note, onOpenFailure = () => undefined }: NodeKeysOptions,
+    { nodeId, keks, note, onKekAway, onOpenFailure = () => undefined }: NodeKeysOptions,
     parts: Pick<ConstructorParameters<typeof KeyLifecycle>[0], 'sidecar' | 'state'> & {
       readonly registry: WriterRegistryStore;
     },
@@ -81,6 +83,7 @@ export class NodeKeys {
       installer: (install) => this.installer.install(install),
       controlWaitMs: CONTROL_WAIT_MS,
       ...(note && { note }),
+      ...(onKekAway && { onKekAway }),
     });
     this.ledger = new SealLedger(parts.registry);
     this.lifecycle.onChange((state) => this.ledger.retain(state.keys));

@@ -13,8 +13,6 @@ import {
   assert,
   CONTROL_SHARD,
   codeOf,
-  type ErrorCode,
-  errorCodes,
   fatalError,
   type KeyPurpose,
   type KeyState,
@@ -27,7 +25,9 @@ import type { NoteEntry } from './applied-entry.ts';
 import type { UnwrapDek } from './dek-unwrap.ts';
 import { DerivedKeys } from './derived-keys.ts';
 import { type Effect, type Install, installsOf, type Outcome } from './effect.ts';
+import { failed, failingWith } from './effect-failure.ts';
 import { decodeEntry, type KeyLifecycleEntry } from './entry.ts';
+import { KekWait } from './kek-wait.ts';
 import { type NonceClaim, NonceClaims } from './nonce-claims.ts';
 import { encodeReplicatedKeyState } from './replicated-codec.ts';
 import { type ReplicatedKeyState, replicatedKeyState } from './replicated-key-state.ts';
@@ -71,6 +71,8 @@ export interface KeyLifecycleParts {
   readonly drawClaimId?: () => Uint8Array;
   /** Default: nobody keeps a record of entries. */
   readonly note?: NoteEntry;
+  /** Told when an entry begins to wait, because every KEK of a key is out of reach. */
+  readonly onKekAway?: (error: unknown) => void;
 }
 
 export interface PlacedEntry {
@@ -78,13 +80,14 @@ export interface PlacedEntry {
   readonly index: bigint;
   /** An encoded key-lifecycle entry; read before the call returns. */
   readonly body: Uint8Array;
-  /** Ends the wait of a marker for the control shard, and nothing that has begun. */
+  /** Ends the wait of a marker for the control shard, and of an entry for a KEK; nothing else. */
   readonly signal?: AbortSignal | undefined;
 }
 
 export class KeyLifecycle {
   readonly #parts: KeyLifecycleParts;
   readonly #waits: StateWaits;
+  readonly #kekWait: KekWait;
   readonly #listeners = new Set<(state: KeyState) => void>();
   readonly #loaded = new Set<number>();
   readonly #claims: NonceClaims;
@@ -104,6 +107,7 @@ export class KeyLifecycle {
     this.#parts = parts;
     this.#state = parts.state;
     this.#waits = new StateWaits(parts.startTimer ?? startTimer);
+    this.#kekWait = new KekWait(this.#waits, parts.onKekAway);
     this.#claims = new NonceClaims({
       nodeId: parts.nodeId,
       registry: parts.registry,
@@ -116,6 +120,11 @@ export class KeyLifecycle {
   /** As the sidecar holds it. */
   get state(): KeyState {
     return this.#state;
+  }
+
+  /** Whether an entry waits for a KEK to be back in reach: its keys come later. */
+  get awaitsKek(): boolean {
+    return this.#kekWait.isWaiting;
   }
 
   /** What rows are named with; stays the same. Undefined before there are keys. */
@@ -170,7 +179,8 @@ export class KeyLifecycle {
    * Applies one entry; resolves once its state is durable and its wrap is installed. Entries of
    * one shard come one at a time and in order; entries at or below the recorded applied index
    * only make the installed wrap converge. A marker waits for the control shard before it enters
-   * the queue, so that it never blocks what it waits for.
+   * the queue, so that it never blocks what it waits for. An entry whose keys no KEK in reach opens
+   * waits until one is back: that an outage falls on a rotation must halt nothing.
    * @throws fatal RAFTSEAL_APPLIER_*: nothing after this entry may be applied, and a repetition of
    *   this entry is the only one accepted; the signal's reason: nothing was changed.
    */
@@ -182,7 +192,9 @@ export class KeyLifecycle {
       this.#checkNotHalted(shardId, index);
       const entry = decodeEntry(body);
       await this.#controlReached(entry, { shardId, index, signal });
-      const outcome = await this.#enqueue(() => this.#run(entry, { shardId, index }));
+      const outcome = await this.#kekWait.during(signal, () =>
+        this.#enqueue(() => this.#run(entry, { shardId, index })),
+      );
       this.#haltedAt.delete(shardId);
       return outcome;
     } catch (error) {
@@ -467,26 +479,6 @@ interface Step {
   readonly state: KeyState;
   /** Called once the state is durable, before others see it. */
   readonly onDurable?: (before: KeyState) => void;
-}
-
-type EffectFailure = Extract<ErrorCode, `RAFTSEAL_APPLIER_${string}_FAILED`>;
-
-async function failingWith(code: EffectFailure, act: () => Promise<void>): Promise<void> {
-  try {
-    await act();
-  } catch (cause) {
-    throw failed(code, { cause, fatal: true });
-  }
-}
-
-function failed(code: EffectFailure, options: { cause: unknown; fatal: boolean }): RaftsealError {
-  const reason = codeOf(options.cause) ?? 'an unexpected error';
-  return new RaftsealError(
-    code,
-    `expected a step of the key lifecycle to succeed; found that ${errorCodes[code]} (${reason}). ` +
-      'Remove the cause, then restart the node: the entry is applied again.',
-    options,
-  );
 }
 
 function closed(): RaftsealError {

@@ -57,6 +57,16 @@ export class StateWaits {
     });
   }
 
+  /** Resolves after a time. @throws the signal's reason when aborted; what `abandon` is given */
+  async pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+    const over = new Error('the pause is over');
+    try {
+      await this.wait({ until: () => false, timeoutMs: ms, late: () => over, signal });
+    } catch (error) {
+      if (error !== over) throw error;
+    }
+  }
+
   /** Looks at every condition again. */
   check(): void {
     for (const waiter of this.#waiters) if (waiter.until()) waiter.end();

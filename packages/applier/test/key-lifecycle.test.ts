@@ -1,6 +1,12 @@
-import type { KeyState } from '@raftseal/interface';
+import { type KeyState, RaftsealError } from '@raftseal/interface';
 import { describe, expect, it } from 'vitest';
-import { KeyLifecycle, MemoryWriterRegistry } from '../src/index.ts';
+import {
+  encodeEntry,
+  KeyLifecycle,
+  type KeyLifecycleParts,
+  MemoryWriterRegistry,
+  unwrapWith,
+} from '../src/index.ts';
 import {
   bootstrapEntry,
   bootstrapped,
@@ -9,6 +15,7 @@ import {
   describeRow,
   enableStorage,
   foreignKey,
+  kek,
   marker,
   newKey,
   Process,
@@ -280,6 +287,81 @@ describe('a marker of another shard', () => {
     const restarted = await Process.start(disk, { controlWaitMs: 1 });
     expect(await restarted.apply(7, 9n, marker(2, 99n))).toEqual({ kind: 'replayed' });
     expect(restarted.performed).toEqual(['install shard 7 above 9 with 2']);
+  });
+});
+
+describe('a KEK that is out of reach', () => {
+  const away = new RaftsealError('RAFTSEAL_KEK_UNAVAILABLE', 'expected an answer; found none');
+  const probe = new RaftsealError('RAFTSEAL_NODE_KEK_PROBE', 'no probe', { cause: away });
+
+  /** What the KEK answers to each question after the first three, which it opens; then it opens. */
+  async function withOutage(
+    failures: readonly Error[],
+    parts: Partial<KeyLifecycleParts> = {},
+  ): Promise<Process> {
+    const left = [undefined, undefined, undefined, ...failures];
+    const unwrapDek: KeyLifecycleParts['unwrapDek'] = async (key, binding) => {
+      const failure = left.shift();
+      if (failure) throw failure;
+      return unwrapWith([kek])(key, binding);
+    };
+    const process = await Process.start(new Disk(), { unwrapDek, ...parts });
+    await process.apply(0, 1n, await bootstrapEntry());
+    return process;
+  }
+
+  const atOnce: KeyLifecycleParts['startTimer'] = (_, callback) => {
+    const timer = setImmediate(callback);
+    return () => clearImmediate(timer);
+  };
+
+  it('invariant 12: halts nothing, and the entry is applied once it is back', async () => {
+    const seen: unknown[] = [];
+    const onKekAway = (error: unknown): void => void seen.push(error);
+    const process = await withOutage([away, probe, away], { startTimer: atOnce, onKekAway });
+    expect(await process.apply(0, 2n, await rotation(4, 'raft'))).toEqual({ kind: 'applied' });
+    expect(seen).toEqual([fatally('RAFTSEAL_APPLIER_LOAD_FAILED')]);
+    expect(process.lifecycle.awaitsKek).toBe(false);
+    expect(process.keyring.ids()).toContain(4);
+  });
+
+  it('keeps nothing else from being applied or claimed meanwhile', async () => {
+    let back = (): void => undefined;
+    const startTimer: KeyLifecycleParts['startTimer'] = (_, callback) => {
+      back = callback;
+      return () => undefined;
+    };
+    const process = await withOutage([away], { startTimer });
+    const waiting = process.apply(0, 2n, await rotation(4, 'raft'));
+    await process.lifecycle.claimNonceEpoch(1);
+    expect(process.state.activeDekId.raft).toBe(2);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(process.lifecycle.awaitsKek).toBe(true);
+    back();
+    expect(await waiting).toEqual({ kind: 'applied' });
+  });
+
+  it('is waited for no longer once its shard is stopped, or all is closed', async () => {
+    const process = await withOutage([away, away], { startTimer: () => () => undefined });
+    const stop = new AbortController();
+    const body = encodeEntry(await rotation(4, 'raft'));
+    const place = { shardId: 0, index: 2n, body };
+    const waiting = process.lifecycle.apply({ ...place, signal: stop.signal });
+    await new Promise((resolve) => setImmediate(resolve));
+    stop.abort(new Error('stopped'));
+    await expect(waiting).rejects.toThrow('stopped');
+    const again = process.lifecycle.apply(place);
+    await new Promise((resolve) => setImmediate(resolve));
+    await process.lifecycle.close();
+    await expect(again).rejects.toMatchObject({ code: 'RAFTSEAL_APPLIER_CLOSED' });
+    expect(process.state.keys.has(4)).toBe(false);
+  });
+
+  it('refuses the start', async () => {
+    const disk = new Disk();
+    await (await Process.start(disk)).apply(0, 1n, await bootstrapEntry());
+    const started = Process.start(disk, { unwrapDek: () => Promise.reject(away) });
+    await expect(started).rejects.toEqual(fatally('RAFTSEAL_APPLIER_LOAD_FAILED'));
   });
 });
 

@@ -20,6 +20,8 @@ import { mustBeSealed, type RaftPayloadWrap, type SealedWrap } from './payload-w
 
 /** Applies key-lifecycle entries; the applier package's `KeyLifecycle` is one. */
 export interface KeyLifecycle {
+  /** Whether the control shard of this node waits for a KEK: its DEKs come once that is back. */
+  readonly awaitsKek?: boolean;
   /** Resolves when state, registry, sidecar and installed wraps are complete and durable. */
   apply(entry: {
     readonly shardId: number;
@@ -233,7 +235,7 @@ export class EntryApplier<Result> {
     while (body === undefined) {
       await new Promise((resolve) => setTimeout(resolve, DEK_POLL_MS));
       this.#stop.signal.throwIfAborted();
-      pollsLeft--;
+      if (!this.#keyLifecycle.awaitsKek) pollsLeft--;
       try {
         body = this.#sealedWrap().open(envelope, index);
       } catch (error) {

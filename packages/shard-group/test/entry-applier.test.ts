@@ -295,6 +295,16 @@ describe('an envelope under a DEK that is not loaded', () => {
     expect(made.applier.appliedIndex).toBe(CUTOVER);
   });
 
+  it('waits longer while the control shard waits for a KEK', async () => {
+    const made = await cutOver({ dekWaitMs: 30 });
+    made.keys.awaitsKek = true;
+    const applied = made.applier.apply(3n, sealedUnder8(3n));
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    made.keys.awaitsKek = false;
+    made.keys.load(8);
+    expect(await applied).toEqual([{ index: 3n, position: 1 }]);
+  });
+
   it('leaves an entry that waits unapplied where the shard is stopped', async () => {
     const made = await cutOver({ dekWaitMs: 60_000 });
     const applied = made.applier.apply(3n, sealedUnder8(3n));

@@ -36,6 +36,7 @@ export class ShardKeys implements KeyLifecycle {
   hold: Promise<void> | undefined;
   /** The process is gone: nothing reaches the disk any more. */
   ended = false;
+  awaitsKek = false;
   /** If set, no seal is possible. */
   sealError: Error | undefined;
   readonly #parts: ShardKeysParts;

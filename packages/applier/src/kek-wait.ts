@@ -1,0 +1,62 @@
+/**
+ * An entry whose keys no KEK in reach opens waits until one is back: that an outage falls on a
+ * rotation, which its leader could still make, must halt no shard. Nothing is skipped meanwhile.
+ */
+import { codeOf } from '@raftseal/interface';
+import type { StateWaits } from './state-waits.ts';
+
+/** A KEK behind a service is tried for 15 s as it is. */
+const PAUSE_MS = 1_000;
+
+export class KekWait {
+  readonly #waits: StateWaits;
+  readonly #onKekAway: (error: unknown) => void;
+  #waiting = 0;
+
+  constructor(waits: StateWaits, onKekAway: ((error: unknown) => void) | undefined) {
+    this.#waits = waits;
+    this.#onKekAway = onKekAway ?? (() => undefined);
+  }
+
+  /** From when a KEK was found to be away until what needs it is done. */
+  get isWaiting(): boolean {
+    return this.#waiting > 0;
+  }
+
+  /**
+   * Repeats `act`, which loads keys before it changes anything, as long as no KEK is in reach.
+   * @throws what else `act` throws; the signal's reason; what ends the waits
+   */
+  async during<Result>(
+    signal: AbortSignal | undefined,
+    act: () => Promise<Result>,
+  ): Promise<Result> {
+    let hasWaited = false;
+    try {
+      for (;;) {
+        try {
+          return await act();
+        } catch (error) {
+          if (!isKekAway(error)) throw error;
+          if (!hasWaited) {
+            this.#waiting++;
+            this.#onKekAway(error);
+          }
+          hasWaited = true;
+        }
+        await this.#waits.pause(PAUSE_MS, signal);
+      }
+    } finally {
+      if (hasWaited) this.#waiting--;
+    }
+  }
+}
+
+/** Whether a step failed for a KEK that is out of reach, by its own code or by that of its probe. */
+function isKekAway(error: unknown): boolean {
+  if (codeOf(error) !== 'RAFTSEAL_APPLIER_LOAD_FAILED') return false;
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    if (codeOf(cause) === 'RAFTSEAL_KEK_UNAVAILABLE') return true;
+  }
+  return false;
+}
