@@ -205,9 +205,17 @@ class KeyRun {
         vault: `vault-transit:${this.#vault.http.origin}/transit/keys/raftseal`,
       },
       shardCount: SHARDS,
+      onStep: ({ kind }) => this.#strike(kind, random),
       calmSinceMs,
     });
     return this.#operator;
+  }
+
+  /** While a node starts that has no other KEK; and between two steps of a rotation. */
+  #strike(kind: KeyStep['kind'], random: Random): void {
+    if (!this.#options.isKmsFaulty) return;
+    if (kind === 'restart-nodes') this.#vaultNemesis.strike(0);
+    if (kind === 'rotate' && random.chance(0.3)) this.#vaultNemesis.strike(random.below(4));
   }
 
   #checkOperator({ problems }: Operator, faults: readonly FaultRecord[]): void {

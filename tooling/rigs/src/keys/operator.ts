@@ -19,6 +19,8 @@ export interface OperatorParts {
   readonly wraps: WrapMemory;
   readonly kekUris: Readonly<Record<KekName, string>>;
   readonly shardCount: number;
+  /** Told when a step begins. */
+  readonly onStep: (step: KeyStep) => void;
   /** When the last fault was over, by `performance.now()`; infinite before. */
   readonly calmSinceMs: () => number;
 }
@@ -71,6 +73,7 @@ export class Operator {
   async carryOut(steps: readonly KeyStep[]): Promise<void> {
     for (const step of steps) {
       const beganAtMs = performance.now();
+      this.#parts.onStep(step);
       await this.#carryOutStep(step);
       await this.#parts.wraps.note();
       this.#steps.push({ name: nameOfStep(step), beganAtMs, endedAtMs: performance.now() });

@@ -27,6 +27,8 @@ export interface BurstRecord {
 const AFTER_REQUESTS_MAX = 12;
 const FLAKY_REQUESTS = 2_000;
 const POLL_MS = 10;
+/** A call is tried for 15 s. */
+const STRIKE_MS = 18_000;
 
 export function planBursts(random: Random, count: number): readonly Burst[] {
   return Array.from({ length: count }, () => ({
@@ -42,6 +44,7 @@ export class VaultNemesis {
   readonly #random: Random;
   readonly #records: BurstRecord[] = [];
   readonly #calming = new AbortController();
+  #strike: Burst | undefined;
   #carriedOut: Promise<void> = Promise.resolve();
 
   constructor(vault: Vault, random: Random) {
@@ -57,6 +60,14 @@ export class VaultNemesis {
     this.#carriedOut = this.#carryOut(plan);
   }
 
+  /**
+   * The next burst is longer than a call is tried for, and begins after so many requests, or once
+   * the one that goes on is over.
+   */
+  strike(afterRequests: number): void {
+    this.#strike = { kind: this.#random.pick(faultKinds), afterRequests, durationMs: STRIKE_MS };
+  }
+
   /** Ends the burst that goes on, and no other begins. */
   calm(): void {
     this.#calming.abort();
@@ -68,21 +79,29 @@ export class VaultNemesis {
   }
 
   async #carryOut(plan: readonly Burst[]): Promise<void> {
-    const { http } = this.#vault;
-    const { signal } = this.#calming;
-    for (const { kind, afterRequests, durationMs } of plan) {
-      const from = http.met.length + afterRequests;
-      if (afterRequests > 0) http.failNext(letThrough, { times: afterRequests });
-      this.#inflict(kind);
-      while (http.met.length <= from && !signal.aborted) await this.#pause(POLL_MS);
-      const [hasBegun, beganAtMs] = [http.met.length > from, performance.now()];
-      await this.#pause(durationMs);
-      http.clearFaults();
-      if (!hasBegun) return;
-      const met = http.met.slice(from).flatMap((fault) => kindOf(fault) ?? []);
-      this.#records.push({ kind, beganAtMs, endedAtMs: performance.now(), met });
-      if (signal.aborted) return;
+    for (const planned of plan) {
+      const burst = this.#strike ?? planned;
+      this.#strike = undefined;
+      await this.#carryOutBurst(burst);
+      this.#vault.http.clearFaults();
+      if (this.#calming.signal.aborted) return;
     }
+  }
+
+  /** A strike comes before a burst that has not begun. */
+  async #carryOutBurst({ kind, afterRequests, durationMs }: Burst): Promise<void> {
+    const { http } = this.#vault;
+    const from = http.met.length + afterRequests;
+    if (afterRequests > 0) http.failNext(letThrough, { times: afterRequests });
+    this.#inflict(kind);
+    while (http.met.length <= from) {
+      if (this.#strike !== undefined || this.#calming.signal.aborted) return;
+      await this.#pause(POLL_MS);
+    }
+    const beganAtMs = performance.now();
+    await this.#pause(durationMs);
+    const met = http.met.slice(from).flatMap((fault) => kindOf(fault) ?? []);
+    this.#records.push({ kind, beganAtMs, endedAtMs: performance.now(), met });
   }
 
   async #pause(ms: number): Promise<void> {

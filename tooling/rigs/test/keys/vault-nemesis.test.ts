@@ -38,6 +38,23 @@ describe('the faults of a key service', () => {
     expect(nemesis.records).toMatchObject([{ kind: 'busy', met: ['busy', 'busy'] }]);
   });
 
+  it('begin earlier, and last longer, where they are to strike', async () => {
+    const nemesis = begun([
+      { kind: 'busy', afterRequests: 600, durationMs: 1 },
+      { kind: 'busy', afterRequests: 600, durationMs: 1 },
+    ]);
+    nemesis.strike(1);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(await status()).toBe(200);
+    void status().catch(() => undefined);
+    while (vault.http.met.length < 2) await new Promise((resolve) => setTimeout(resolve, 5));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    nemesis.calm();
+    await nemesis.end();
+    expect(nemesis.records).toHaveLength(1);
+    expect(nemesis.records[0]?.met).toHaveLength(1);
+  });
+
   it('are over at once when they are to be, and no other begins', async () => {
     const burst = { kind: 'sealed', afterRequests: 0, durationMs: 600_000 } as const;
     const nemesis = begun([burst, burst]);
