@@ -35,7 +35,7 @@ export function describeKeyRun(run: KeyRunResult): string {
     `${steps.length} key operations in ${attempts.length} requests, ${attempts.filter(isNotDone).length} not done`,
     `${run.rowsRewritten} rows rewritten, ${run.retired.length} DEKs retired`,
     counted(faults.map(({ kind }) => kind)),
-    `${run.vaultRequests} requests to the Vault, ${met.length} met a fault: ${counted(met)}`,
+    `${run.vaultRequests} requests to the Vault, with a fault ${met.length}: ${counted(met) || '-'}`,
     ...(run.startsRefused > 0 ? [`${run.startsRefused} starts refused`] : []),
     `worst resumption ${seconds(Math.max(0, ...run.resumedAfterMs))}`,
     `${run.sealsChecked} seals`,
@@ -63,7 +63,7 @@ export function summariseKeyRuns(runs: readonly KeyRunResult[]): string {
     ['times at which the Vault failed', counted(bursts.map(({ kind }) => kind))],
     [
       'requests to the Vault, of them with a fault',
-      `${total(runs, ({ vaultRequests }) => vaultRequests)}, ${met.length}: ${counted(met)}`,
+      `${total(runs, ({ vaultRequests }) => vaultRequests)}, ${met.length}: ${counted(met) || '-'}`,
     ],
     ['starts refused without the Vault', `${total(runs, ({ startsRefused }) => startsRefused)}`],
     ...evidenceRows(runs),
