@@ -11,7 +11,7 @@ import { keyPlants } from './key-plants.ts';
 import { describeKeyRun, type KeyRunResult, summariseKeyRuns } from './key-result.ts';
 
 /** Several times what a run takes: only a hang is ended. */
-const TIMEOUT_MS = 600_000;
+const TIMEOUT_MS = 900_000;
 
 const { values } = parseArgs({
   options: {

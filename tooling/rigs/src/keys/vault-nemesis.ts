@@ -35,7 +35,7 @@ export function planBursts(random: Random, count: number): readonly Burst[] {
     kind: random.pick([...faultKinds, 'flaky' as const]),
     afterRequests: random.below(AFTER_REQUESTS_MAX + 1),
     // Longer than a call is tried for, now and then.
-    durationMs: random.chance(0.15) ? random.between(8e3, 22e3) : random.between(300, 4e3),
+    durationMs: random.chance(0.1) ? random.between(6e3, 18e3) : random.between(300, 3e3),
   }));
 }
 
@@ -65,7 +65,7 @@ export class VaultNemesis {
    * the one that goes on is over.
    */
   strike(afterRequests: number): void {
-    this.#strike = { kind: this.#random.pick(faultKinds), afterRequests, durationMs: STRIKE_MS };
+    this.#strike = { kind: this.#random.pick(refusing), afterRequests, durationMs: STRIKE_MS };
   }
 
   /** Ends the burst that goes on, and no other begins. */
@@ -130,6 +130,9 @@ const faults: Readonly<Record<VaultFaultKind, Fault>> = {
   half: { kind: 'half' },
   reset: { kind: 'reset' },
 };
+
+/** Those under which no call is done in time. */
+const refusing: readonly VaultFaultKind[] = ['silent', 'failing', 'busy', 'sealed', 'reset'];
 
 const faultKinds = Object.keys(faults) as readonly VaultFaultKind[];
 
