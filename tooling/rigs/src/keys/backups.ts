@@ -121,12 +121,19 @@ export class Backups {
       const output = await requests.noted('verify-backup', path, () =>
         runCommand(command, options),
       );
-      if (output === undefined) return false;
+      // What is no refusal is a problem already, and nothing changes it.
+      if (output === undefined) return !this.#isVerificationRefused;
       const found = JSON.parse(output) as Verification;
       if (!found.restorable || found.backupId !== backupId || found.rows !== rows) {
         this.#problems.push(`backup ${backupId} of ${rows} rows does not verify: ${output}`);
       }
       return true;
     });
+  }
+
+  get #isVerificationRefused(): boolean {
+    const { attempts } = this.#parts.requests;
+    const last = attempts.findLast(({ request }) => request === 'verify-backup');
+    return last?.outcome.startsWith('RAFTSEAL_') === true;
   }
 }
