@@ -1,3 +1,5 @@
+import type { RaftsealError } from './error.ts';
+
 /**
  * A batch of commands as one data entry carries it: a cursor over one buffer, so that applying
  * allocates nothing per command.
@@ -38,6 +40,13 @@ export interface StateMachine<Result> {
    * @throws a fatal error where the bytes are no command at all.
    */
   apply(batch: CommandBatch): Result[];
+
+  /**
+   * Asked on the leader before a command is proposed: why it could not be applied here, so that it is
+   * refused instead of ending the shard. Undefined where nothing stands in its way; what comes up
+   * afterwards is fatal in `apply`. Changes nothing that `apply` depends on.
+   */
+  refusal?(command: Uint8Array): RaftsealError | undefined;
 
   /** Notes an entry without commands (key lifecycle), so that `durableIndex` can pass it. */
   skip(index: bigint): void;

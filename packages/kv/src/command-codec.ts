@@ -141,6 +141,16 @@ export class CommandReader {
     return this.#bytes.toString('latin1', start, start + length);
   }
 
+  /** Passes over a field of bytes. */
+  skip(): void {
+    this.#take(this.count());
+  }
+
+  /** Another reader at the same place, for looking ahead. */
+  fork(): CommandReader {
+    return new CommandReader(this.#bytes, this.#position, this.#end);
+  }
+
   /** A reader of the command nested at the cursor. */
   nested(): CommandReader {
     const length = this.count();

@@ -24,7 +24,7 @@ const ENTRY_OVERHEAD_BYTES = 200;
 
 export class KeyEntry {
   readonly key: ByteString;
-  /** Undefined: the key was deleted. */
+  /** Undefined: the key was deleted, or is known to be absent. */
   value: Value | undefined = undefined;
   /** Milliseconds since the Unix epoch, or NO_EXPIRY. */
   expireAtMs: number = NO_EXPIRY;

@@ -157,6 +157,22 @@ export class Keyspace {
     return entry;
   }
 
+  /**
+   * Brings a key into memory, or the knowledge that it is absent: a command that is applied soon
+   * then has no need of the store.
+   * @throws RAFTSEAL_KV_ROW_CORRUPT
+   */
+  prepare(key: ByteString): void {
+    const entry = this.#map.get(key);
+    if (entry !== undefined) {
+      if (!entry.visited) entry.visited = true;
+    } else if (!this.#storeEmpty && this.#load(key) === undefined) {
+      const absent = new KeyEntry(key);
+      absent.stored = STORED_ABSENT;
+      this.#keep(absent);
+    }
+  }
+
   /** Sets a key, whatever it was. */
   set(key: ByteString, value: Value, expireAtMs: number): void {
     let entry = this.#map.get(key);
@@ -379,12 +395,17 @@ export class Keyspace {
     entry.expireAtMs = record.expireAtMs;
     entry.version = record.version;
     entry.stored = record.expireAtMs === NO_EXPIRY ? STORED_PRESENT : STORED_EXPIRING;
+    this.#keep(entry);
+    return entry;
+  }
+
+  /** Takes an entry that is as the store has it into the cache. */
+  #keep(entry: KeyEntry): void {
     entry.bytes = entry.measure();
-    this.#map.set(key, entry);
+    this.#map.set(entry.key, entry);
     this.#cacheBytes += entry.bytes;
     this.#cacheKeys++;
     this.#handSteps += EVICTION_STEPS;
-    return entry;
   }
 
   #expireAt(entry: KeyEntry, expireAtMs: number): void {

@@ -4,7 +4,8 @@
  * Invariants: the state after an index follows from the entries up to it (time is the entry's, and
  * what is random follows from its index); an entry is applied wholly before anything else is read;
  * what is on disk is the state of exactly one index. A row that does not open is an error to who
- * reads its key, and ends the shard when it is needed to apply an entry.
+ * reads its key or proposes a command that needs it, and ends the shard when it is needed to apply
+ * an entry.
  */
 import {
   assert,
@@ -41,7 +42,9 @@ import type {
 } from './options.ts';
 import { seededRandom } from './random.ts';
 import { wrongArguments } from './replies.ts';
+import { rowCorrupt } from './row-codec.ts';
 import type { RowInspection } from './row-table.ts';
+import { visitRowsNeeded } from './rows-needed.ts';
 import { checkSealedOnly } from './sealed-only.ts';
 import { readCheckedMeta, sealingOf } from './sealing.ts';
 import { StoreViews } from './store-views.ts';
@@ -162,6 +165,22 @@ export class KvStateMachine implements StateMachine<Reply> {
     }
     checkpointer.applied(batch.index, batch.timestampMs);
     return replies;
+  }
+
+  /**
+   * As {@link StateMachine.refusal}: RAFTSEAL_KV_ROW_CORRUPT where the command needs a row that does
+   * not open; what made the shard fail.
+   */
+  refusal(command: Uint8Array): RaftsealError | undefined {
+    const { keyspace } = this.#parts;
+    try {
+      this.#checkUsable();
+      visitRowsNeeded(asBuffer(command), (key) => keyspace.prepare(key));
+      keyspace.trim();
+      return undefined;
+    } catch (error) {
+      return error instanceof RaftsealError ? error : rowCorrupt('it cannot be read', error);
+    }
   }
 
   skip(index: bigint): void {
@@ -437,6 +456,12 @@ function closed(): RaftsealError {
     'RAFTSEAL_KV_CLOSED',
     'the shard was expected to be open and is closed: open it again',
   );
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes)
+    ? bytes
+    : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 /** What ends the shard when it happens in `apply`. */

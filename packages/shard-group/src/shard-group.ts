@@ -191,10 +191,13 @@ export class ShardGroup<Result> {
    * the call has returned: with the result after the entry is durable and applied, or with
    * - RAFTSEAL_SHARD_GROUP_NOT_LEADER, _OVERLOADED, _COMMAND_TOO_LARGE, _STOPPED: not appended
    * - RAFTSEAL_SHARD_GROUP_OUTCOME_UNKNOWN, _HALTED: it may be in the log
-   * - whatever code the wrap refused to seal with: not appended
+   * - whatever code the state machine refused it with, or the wrap to seal it: not appended
    */
   propose(command: Uint8Array, done: Done<Result>): void {
-    const refusal = this.#refusal() ?? this.#commandSizeRefusal(command);
+    const refusal =
+      this.#refusal() ??
+      this.#commandSizeRefusal(command) ??
+      this.#parts.stateMachine.refusal?.(command);
     if (refusal) setImmediate(done, refusal);
     else if (this.#queue.add(command, done)) this.#schedulePump();
     else setImmediate(done, this.#errors.overloaded(this.#queueBytesMax));
