@@ -78,6 +78,7 @@ export class KvStateMachine implements StateMachine<Reply> {
   #expiryAfter: Buffer | undefined;
   #expiryCheckpoints = 0;
   #closing: Promise<void> | undefined;
+  readonly #prepare = (key: ByteString): void => this.#parts.keyspace.prepare(key);
 
   private constructor(parts: Parts) {
     this.#parts = parts;
@@ -172,11 +173,10 @@ export class KvStateMachine implements StateMachine<Reply> {
    * not open; what made the shard fail.
    */
   refusal(command: Uint8Array): RaftsealError | undefined {
-    const { keyspace } = this.#parts;
     try {
       this.#checkUsable();
-      visitRowsNeeded(asBuffer(command), (key) => keyspace.prepare(key));
-      keyspace.trim();
+      visitRowsNeeded(asBuffer(command), this.#prepare);
+      this.#parts.keyspace.trim();
       return undefined;
     } catch (error) {
       return error instanceof RaftsealError ? error : rowCorrupt('it cannot be read', error);

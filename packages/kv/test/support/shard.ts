@@ -2,9 +2,10 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { ByteString, Reply } from '@raftseal/interface';
+import { type ByteString, errorReply, type Reply } from '@raftseal/interface';
 import {
   commandTable,
+  encodeCommand,
   encodeTransaction,
   type KvOptions,
   KvStateMachine,
@@ -52,10 +53,14 @@ export class TestShard {
     return this.machine.query(args, this.nowMs);
   }
 
-  /** As a client has it done: reads are queried, writes are applied. */
+  /** As a client has it done: reads are queried, writes are looked at, and applied. */
   ask(...args: ByteString[]): Reply {
     const spec = commandTable.get((args[0] ?? '').toLowerCase());
-    return spec?.kind === 'read' ? this.query(...args) : this.run(...args);
+    if (spec?.kind === 'read') return this.query(...args);
+    const refusal = this.machine.refusal(encodeCommand(args));
+    return refusal === undefined
+      ? this.run(...args)
+      : errorReply(`${refusal.code} ${refusal.message}`);
   }
 
   applyRaw(...commands: Buffer[]): Reply[] {
