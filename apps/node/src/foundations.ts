@@ -3,7 +3,7 @@
  * every refusal comes before a nonce epoch is used up: lock of the data directory, audit trail, KEK,
  * sidecar, keys and wraps, logs, stores.
  */
-import { codeOf, RaftsealError } from '@raftseal/interface';
+import { CONTROL_SHARD, codeOf, RaftsealError } from '@raftseal/interface';
 import type { Logger } from 'pino';
 import { AuditTrail } from './audit/audit-trail.ts';
 import type { NodeConfig } from './config.ts';
@@ -133,6 +133,8 @@ async function openShard(
     wrap: keys.installer.wrapOf(shardId),
     seal: keys.state.storageIndex === undefined ? 'cleartext' : keys.rowSeal,
     peers,
+    // On a node alone, the control log of its disk has every key, or nobody has it.
+    dekMayCome: () => peers !== undefined || isControlReplaying(shardId, parts.shards),
     onHalt: (error, appliedIndex) => {
       const where = { shardId, code: codeOf(error) };
       const found = `shard ${shardId} halted after entry ${appliedIndex}: ${error.message}`;
@@ -152,6 +154,11 @@ async function openShard(
   teardown.add(() => shard.close());
   keys.installer.attach(shard.group);
   return shard;
+}
+
+/** Whether a key may come from entries of the control shard that are not applied yet. */
+function isControlReplaying(shardId: number, shards: readonly NodeShard[]): boolean {
+  return shardId !== CONTROL_SHARD && shards[CONTROL_SHARD]?.isReplayed === false;
 }
 
 function sidecarBehindStore(shardId: number, path: string, cause: unknown): RaftsealError {

@@ -48,6 +48,8 @@ export interface NodeShardParts {
   readonly wrap: RaftPayloadWrap;
   readonly seal: RowSeal | 'cleartext';
   readonly peers: ShardPeers | undefined;
+  /** False once a DEK that is not loaded cannot come any more. */
+  readonly dekMayCome: () => boolean;
   /** Told of what halted the shard, and of the last entry that it has applied. */
   readonly onHalt: (error: Error, appliedIndex: bigint) => void;
 }
@@ -58,8 +60,6 @@ const TRUNCATE_PERIOD_MS = 1_000;
 const QUEUE_BYTES_MAX = 64 * 1024 * 1024;
 /** The control shard may have much to apply before it comes to a key. */
 const DEK_WAIT_MS = 60_000;
-/** Nobody else brings one: what the control log of this disk has not brought by then, it has not. */
-const DEK_WAIT_ALONE_MS = 20_000;
 
 export class NodeShard {
   readonly shardId: number;
@@ -76,6 +76,7 @@ export class NodeShard {
   #truncatedIndex = 0n;
   #truncationHolds = 0;
   #cutoverGateMs: number | null = null;
+  #isReplayed = false;
 
   static async open(options: NodeShardOptions, parts: NodeShardParts): Promise<NodeShard> {
     const { shardId, directory, cacheBytesMax, sealedOnly } = options;
@@ -103,9 +104,14 @@ export class NodeShard {
     this.#sealedFromBirth = options.sealedFromBirth;
     this.#isAlone = peers === undefined;
     if (peers?.reads === 'strict') this.confirmRead = (done) => this.#confirmRead(done);
-    const dekWaitMs = peers ? DEK_WAIT_MS : DEK_WAIT_ALONE_MS;
     this.group = new ShardGroup<Reply>(
-      { shardId, queueBytesMax: QUEUE_BYTES_MAX, dekWaitMs, sealedOnly },
+      {
+        shardId,
+        queueBytesMax: QUEUE_BYTES_MAX,
+        dekWaitMs: DEK_WAIT_MS,
+        dekMayCome: parts.dekMayCome,
+        sealedOnly,
+      },
       {
         engine: parts.engine,
         stateMachine: kv,
@@ -124,6 +130,20 @@ export class NodeShard {
         },
       },
     );
+  }
+
+  /** Whether what was in the log at the start is applied, or can not be. */
+  get isReplayed(): boolean {
+    return this.#isReplayed;
+  }
+
+  /** See the shard group's `replay`. */
+  async replay(): Promise<void> {
+    try {
+      await this.group.replay();
+    } finally {
+      this.#isReplayed = true;
+    }
   }
 
   /** Calls `listener` after each change of the group's state. */

@@ -268,7 +268,7 @@ export class Node {
       });
     }
     await this.#foundations.audit.settle(keys.state, 'found at start');
-    const results = await Promise.allSettled(shards.map(({ group }) => group.replay()));
+    const results = await Promise.allSettled(shards.map((shard) => shard.replay()));
     const failed = results.find((result) => result.status === 'rejected');
     if (failed && shards.every(({ group }) => group.state === 'halted')) throw failed.reason;
     this.#checkKeyStateWhole();

@@ -41,25 +41,38 @@ async function metric(node: Node, line: string): Promise<boolean> {
   return (await node.admin.metrics()).text.split('\n').includes(line);
 }
 
-/** Flips a byte in the one sealed row of a shard's store. */
-async function flipRow({ dataPath }: NodeConfig, shardId: number): Promise<void> {
+/** Changes the one sealed row of a shard's store. */
+async function editRow(
+  { dataPath }: NodeConfig,
+  shardId: number,
+  edit: (row: Buffer) => void,
+): Promise<void> {
   const path = join(dataDirectoryPaths(dataPath).shards, `${shardId}`, 'store');
   const binary = { keyEncoding: 'binary', encoding: 'binary' } as const;
   const root = open<Buffer, Buffer>({ path, maxDbs: 16, ...binary });
-  let flipped = 0;
+  let edited = 0;
   for (const name of [...root.getKeys()].map(String)) {
     const table = root.openDB<Buffer, Buffer>({ name, ...binary });
     for (const { key, value } of Array.from(table.getRange())) {
       // Rows have a name of 32 bytes, and an envelope in their value.
       if (key.length !== 32) continue;
-      const damaged = Buffer.from(value);
-      damaged[damaged.length - 1] = (damaged.at(-1) ?? 0) ^ 1;
-      await table.put(key, damaged);
-      flipped++;
+      const row = Buffer.from(value);
+      edit(row);
+      await table.put(key, row);
+      edited++;
     }
   }
   await root.close();
-  expect(flipped).toBe(1);
+  expect(edited).toBe(1);
+}
+
+function flipLastBit(row: Buffer): void {
+  row[row.length - 1] = (row.at(-1) ?? 0) ^ 1;
+}
+
+/** Behind the header of the row, version and flag of its envelope. */
+function renameDek(row: Buffer): void {
+  row.writeUInt32BE(999, 9 + 2);
 }
 
 describe('a shard whose log was forged', () => {
@@ -146,27 +159,93 @@ describe('a shard whose log was forged', () => {
   });
 });
 
-describe('a shard whose store was damaged', () => {
-  it('invariant 6: serves no row that does not open, and halts where it needs one', async () => {
+describe('an entry under a DEK that no log brings', () => {
+  it.each([0, 1])('invariant 6: halts shard %d of a node alone at its start', async (shardId) => {
     const config = await stoppedNode();
-    await flipRow(config, 1);
+    const sealed = Buffer.from(await lastEntry(config, shardId));
+    // Behind the tag, version and flag of the envelope.
+    sealed.writeUInt32BE(999, 1 + 2);
+    await plantEntry(config, shardId, sealed);
+    const node = await running(config);
+    const codes = [null, null, null].map((none, at) =>
+      at === shardId ? 'RAFTSEAL_SHARD_GROUP_OPEN_FAILED' : none,
+    );
+    expect(haltCodes(node)).toEqual(codes);
+    const labels = 'layer="log",reason="RAFTSEAL_ENVELOPE_UNKNOWN_DEK"';
+    expect((await node.admin.metrics()).text).toContain(`raftseal_open_failures_total{${labels}}`);
+  });
+});
+
+describe('a shard whose store was damaged', () => {
+  const code = 'RAFTSEAL_KV_ROW_CORRUPT';
+
+  it('invariant 6: serves no row that does not open, and shows it to verify', async () => {
+    const config = await stoppedNode();
+    await editRow(config, 1, flipLastBit);
     const node = await running(config);
     const client = clientOf(node);
     const report = await node.admin.verify();
     expect(report.problems).toEqual([
       expect.stringMatching(/^store of shard 1, row [0-9a-f]{16}: does not open/),
     ]);
-    await expect(client.get(keyOf(1))).rejects.toThrow();
-    expect(haltCodes(node)).toEqual([null, null, null]);
-    expect(await client.set(keyOf(1, 1), 'beside it')).toBe('OK');
-    await expect(client.append(keyOf(1), 'more')).rejects.toThrow();
-    expect(haltCodes(node)).toEqual([null, 'RAFTSEAL_KV_ROW_CORRUPT', null]);
-    expect(node.admin.healthy).toBe(false);
-    for (const shardId of [0, 2]) {
-      expect(await client.get(keyOf(shardId))).toBe(`in shard ${shardId}`);
-      expect(await client.append(keyOf(shardId), '!')).toBe(11);
+    await expect(client.get(keyOf(1))).rejects.toThrow(code);
+    await expect(client.scan(0)).resolves.toBeDefined();
+    await expect(client.watch(keyOf(1))).rejects.toThrow(code);
+  });
+
+  it.each([
+    { damage: 'was damaged on disk', edit: flipLastBit },
+    { damage: 'is sealed under a DEK that is not there', edit: renameDek },
+  ])('invariant 11: refuses writes that need a row that $damage, and goes on', async ({ edit }) => {
+    const config = await stoppedNode();
+    await editRow(config, 1, edit);
+    const node = await running(config);
+    const client = clientOf(node);
+    const [bad, beside] = [keyOf(1), `{${keyOf(1)}}`];
+    const needing = [
+      ...['append', 'getset', 'setnx', 'incrby', 'expire', 'pexpireat'].map((name) => [
+        name,
+        bad,
+        '1',
+      ]),
+      ...['del', 'unlink', 'getdel', 'getex', 'incr', 'persist'].map((name) => [name, bad]),
+      ...[
+        ['set', bad, 'v', 'get'],
+        ['hset', bad, 'f', 'v'],
+        ['hdel', bad, 'f'],
+      ],
+      ...[
+        ['rename', bad, beside],
+        ['copy', beside, bad],
+        ['del', beside, bad],
+      ],
+    ];
+    for (const [name = '', ...args] of needing) {
+      await expect(client.call(name, ...args), name).rejects.toThrow(`ERR ${code}: `);
     }
+    await client.multi({ pipeline: false });
+    await client.set(beside, 'never');
+    await client.get(bad);
+    await expect(client.exec()).rejects.toThrow(code);
+    expect(haltCodes(node)).toEqual([null, null, null]);
+    expect(node.admin.healthy).toBe(true);
+    expect(await client.exists(beside)).toBe(0);
+    expect(await client.set(beside, 'value')).toBe('OK');
+    // Of a pipeline, the writes around it.
+    const results = await client
+      .pipeline()
+      .append(beside, '!')
+      .append(bad, '!')
+      .incr(keyOf(1, 1))
+      .exec();
+    expect(results?.map(([error, reply]) => error?.message.includes(code) ?? reply)).toEqual([
+      ...[6, true, 1],
+    ]);
+    expect(await client.set(bad, 'anew')).toBe('OK');
+    expect(await client.append(bad, '!')).toBe(5);
     await node.stop();
+    const again = clientOf(await running(config));
+    expect(await again.mget(bad, beside)).toEqual(['anew!', 'value!']);
   });
 });
 

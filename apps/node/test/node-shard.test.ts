@@ -40,6 +40,7 @@ async function newShard() {
       wrap: keys.installer.wrapOf(SHARD_ID),
       seal: 'cleartext',
       peers: undefined,
+      dekMayCome: () => false,
       onHalt: (error) => halts.push(codeOf(error)),
     },
   );

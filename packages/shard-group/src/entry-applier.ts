@@ -36,6 +36,11 @@ export interface EntryApplierOptions {
   readonly shardId: number;
   /** How long an envelope under a DEK that is not loaded waits for the control shard. */
   readonly dekWaitMs: number;
+  /**
+   * False once no entry or snapshot can bring a DEK that is not loaded: an envelope under one is
+   * then waited for no longer. Default: always true.
+   */
+  readonly dekMayCome?: () => boolean;
   /** See `refuseCleartext`. Default: false. */
   readonly sealedOnly?: boolean;
 }
@@ -229,17 +234,20 @@ export class EntryApplier<Result> {
 
   /** The rotation that brings a DEK is on the control shard, which may be a little behind. */
   async #openWhenDekArrives(index: bigint, envelope: Buffer): Promise<Result[]> {
+    const { dekWaitMs, dekMayCome = () => true } = this.#options;
     // Counted, not measured: a process that was stopped meanwhile has not waited.
-    let pollsLeft = this.#options.dekWaitMs / DEK_POLL_MS;
+    let pollsLeft = dekWaitMs / DEK_POLL_MS;
     let body: Buffer | undefined;
     while (body === undefined) {
       await new Promise((resolve) => setTimeout(resolve, DEK_POLL_MS));
       this.#stop.signal.throwIfAborted();
       if (!this.#keyLifecycle.awaitsKek) pollsLeft--;
+      // Asked before the attempt: what came last is found by it.
+      const isLast = pollsLeft <= 0 || !dekMayCome();
       try {
         body = this.#sealedWrap().open(envelope, index);
       } catch (error) {
-        if (pollsLeft <= 0 || codeOf(error) !== 'RAFTSEAL_ENVELOPE_UNKNOWN_DEK') {
+        if (isLast || codeOf(error) !== 'RAFTSEAL_ENVELOPE_UNKNOWN_DEK') {
           throw this.#openFailed(index, error);
         }
       }

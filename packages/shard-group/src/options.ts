@@ -23,6 +23,8 @@ export interface ShardGroupOptions extends Partial<QueueLimits> {
   readonly appendsInFlightMax?: number;
   /** How long an entry under a DEK not yet known waits before the shard halts. Default 10 s. */
   readonly dekWaitMs?: number;
+  /** False once no such DEK can come any more: then the shard halts at once. Default: true. */
+  readonly dekMayCome?: () => boolean;
   /** An entry in the clear halts the shard, whatever its index. Default false. */
   readonly sealedOnly?: boolean;
 }

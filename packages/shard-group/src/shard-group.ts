@@ -66,6 +66,7 @@ export class ShardGroup<Result> {
       {
         shardId: options.shardId,
         dekWaitMs: options.dekWaitMs ?? 10_000,
+        ...(options.dekMayCome && { dekMayCome: options.dekMayCome }),
         sealedOnly: options.sealedOnly ?? false,
       },
       parts,

@@ -1,7 +1,7 @@
 import { codeOf } from '@raftseal/interface';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { EntryApplier } from '../src/entry-applier.ts';
+import { EntryApplier, type EntryApplierOptions } from '../src/entry-applier.ts';
 import {
   COMMAND_HEADER_BYTES,
   cleartext,
@@ -21,7 +21,9 @@ interface Fixture {
   readonly keys: ShardKeys;
 }
 
-function fixture({ dekWaitMs = 1000 } = {}): Fixture {
+type Waits = Partial<Pick<EntryApplierOptions, 'dekWaitMs' | 'dekMayCome'>>;
+
+function fixture(waits: Waits = {}): Fixture {
   const machine = new ListMachine();
   const keys: ShardKeys = new ShardKeys({
     shardId: 0,
@@ -31,7 +33,7 @@ function fixture({ dekWaitMs = 1000 } = {}): Fixture {
     },
   });
   const applier: EntryApplier<Appended> = new EntryApplier(
-    { shardId: 0, dekWaitMs },
+    { shardId: 0, dekWaitMs: 1000, ...waits },
     { stateMachine: machine, keyLifecycle: keys, wrap: cleartext },
   );
   return { applier, machine, keys };
@@ -80,8 +82,8 @@ async function run(
 const CUTOVER = 2n;
 
 /** Entry 1 in the clear, the marker at 2. */
-async function cutOver(options: { dekWaitMs?: number } = {}): Promise<Fixture> {
-  const made = fixture(options);
+async function cutOver(waits: Waits = {}): Promise<Fixture> {
+  const made = fixture(waits);
   const entries: [bigint, Buffer][] = [
     [1n, clear(data(1, 'k=one'))],
     [CUTOVER, clear(keyEntry('marker'))],
@@ -303,6 +305,20 @@ describe('an envelope under a DEK that is not loaded', () => {
     made.keys.awaitsKek = false;
     made.keys.load(8);
     expect(await applied).toEqual([{ index: 3n, position: 1 }]);
+  });
+
+  it('halts the shard at once where none can come, and takes one that came last', async () => {
+    const made = await cutOver({ dekWaitMs: 3_600_000, dekMayCome: () => false });
+    expect(await run(made, [[3n, sealedUnder8(3n)]])).toBe('RAFTSEAL_SHARD_GROUP_OPEN_FAILED');
+    const last: Fixture = await cutOver({
+      dekWaitMs: 3_600_000,
+      dekMayCome: () => {
+        last.keys.load(8);
+        return false;
+      },
+    });
+    expect(await run(last, [[3n, sealedUnder8(3n)]])).toBe('all applied');
+    expect(last.applier.appliedIndex).toBe(3n);
   });
 
   it('leaves an entry that waits unapplied where the shard is stopped', async () => {

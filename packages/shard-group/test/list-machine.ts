@@ -3,13 +3,21 @@
  * `key=value`; its result is where the value stands in the key's list, so one answer says how many
  * writes to the key came before.
  */
-import { type CommandBatch, fatalError, type StateMachine } from '@raftseal/interface';
+import {
+  type CommandBatch,
+  fatalError,
+  RaftsealError,
+  type StateMachine,
+} from '@raftseal/interface';
 
 export interface Appended {
   readonly index: bigint;
   /** Position in the list of the key, from 0. */
   readonly position: number;
 }
+
+/** A command that the machine refuses before it is proposed. */
+export const REFUSED = 'refused=command';
 
 /** What survives the process that owns the machine. */
 export class ListDisk {
@@ -56,6 +64,11 @@ export class ListMachine implements StateMachine<Appended> {
     this.batches.push({ index, timestampMs, commands });
     const results = commands.map((command) => ({ index, position: this.#append(command) }));
     return this.losesResults ? results.slice(1) : results;
+  }
+
+  refusal(command: Uint8Array): RaftsealError | undefined {
+    if (Buffer.from(command).toString() !== REFUSED) return undefined;
+    return new RaftsealError('RAFTSEAL_KV_ROW_CORRUPT', 'the list of the key does not open');
   }
 
   skip(index: bigint): void {

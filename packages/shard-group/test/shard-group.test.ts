@@ -4,6 +4,7 @@ import { fatalError } from '@raftseal/interface';
 import { type SimulatedCluster, simulatedCluster } from '@raftseal/raft-engine-simulated';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TAG_CLEARTEXT } from '../src/index.ts';
+import { REFUSED } from './list-machine.ts';
 import { Replica, type ReplicaOptions, refusalOf, settle, tagsOf, until } from './replica.ts';
 import { FIRST_DEK_ID } from './shard-keys.ts';
 
@@ -70,6 +71,18 @@ describe('a shard group', () => {
     expect(second.machine.batches).toEqual(first.machine.batches);
   });
 
+  it('invariant 11: appends nothing that the state machine of the leader refuses', async () => {
+    const [first, second] = [await leader(), await follower()];
+    expect(await second.propose(REFUSED)).toBe(NOT_LEADER);
+    const codes = ['k=1', REFUSED, 'k=2'].map((command) => first.propose(command));
+    expect(await Promise.all(codes)).toEqual([
+      { index: 1n, position: 0 },
+      'RAFTSEAL_KV_ROW_CORRUPT',
+      { index: 1n, position: 1 },
+    ]);
+    expect([first.lists, first.group.state]).toEqual([{ k: ['1', '2'] }, 'leading']);
+  });
+
   it('replays what its state machine has not made durable, and nothing twice', async () => {
     const group = await leader();
     await Promise.all(['k=1', 'k=2'].map((command) => group.propose(command)));
@@ -121,8 +134,8 @@ describe('done', () => {
     const idle = await follower();
     const refused = watch(idle, ['k=1', 'k=2']);
     const busy = await leader({ queueBytesMax: 24 });
-    const mixed = watch(busy, ['k=1', 'x'.repeat(2 ** 20), 'k=2', 'k=3', 'k=4']);
-    await until(() => mixed.codes.length >= 5 && refused.codes.length >= 2);
+    const mixed = watch(busy, ['k=1', REFUSED, 'x'.repeat(2 ** 20), 'k=2', 'k=3', 'k=4']);
+    await until(() => mixed.codes.length >= 6 && refused.codes.length >= 2);
     await busy.group.stop();
     const stopped = watch(busy, ['k=5']);
     await settle();
@@ -130,6 +143,7 @@ describe('done', () => {
       { codes: [NOT_LEADER, NOT_LEADER], sync: 0 },
       {
         codes: [
+          'RAFTSEAL_KV_ROW_CORRUPT',
           'RAFTSEAL_SHARD_GROUP_COMMAND_TOO_LARGE',
           'RAFTSEAL_SHARD_GROUP_OVERLOADED',
           'done',
