@@ -203,25 +203,14 @@ describe('a shard whose store was damaged', () => {
     const client = clientOf(node);
     const [bad, beside] = [keyOf(1), `{${keyOf(1)}}`];
     const needing = [
-      ...['append', 'getset', 'setnx', 'incrby', 'expire', 'pexpireat'].map((name) => [
-        name,
-        bad,
-        '1',
-      ]),
-      ...['del', 'unlink', 'getdel', 'getex', 'incr', 'persist'].map((name) => [name, bad]),
-      ...[
-        ['set', bad, 'v', 'get'],
-        ['hset', bad, 'f', 'v'],
-        ['hdel', bad, 'f'],
-      ],
-      ...[
-        ['rename', bad, beside],
-        ['copy', beside, bad],
-        ['del', beside, bad],
-      ],
-    ];
-    for (const [name = '', ...args] of needing) {
-      await expect(client.call(name, ...args), name).rejects.toThrow(`ERR ${code}: `);
+      'append bad v, getset bad v, setnx bad v, incrby bad 1, expire bad 9, pexpireat bad 9',
+      'del bad, unlink bad, getdel bad, getex bad, incr bad, persist bad, set bad v get',
+      'hset bad f v, hdel bad f, rename bad beside, copy beside bad, del beside bad',
+    ].flatMap((line) => line.split(', '));
+    const keys: Record<string, string> = { bad, beside };
+    for (const line of needing) {
+      const [name = '', ...args] = line.split(' ').map((word) => keys[word] ?? word);
+      await expect(client.call(name, ...args), line).rejects.toThrow(`ERR ${code}: `);
     }
     await client.multi({ pipeline: false });
     await client.set(beside, 'never');
@@ -239,7 +228,9 @@ describe('a shard whose store was damaged', () => {
       .incr(keyOf(1, 1))
       .exec();
     expect(results?.map(([error, reply]) => error?.message.includes(code) ?? reply)).toEqual([
-      ...[6, true, 1],
+      6,
+      true,
+      1,
     ]);
     expect(await client.set(bad, 'anew')).toBe('OK');
     expect(await client.append(bad, '!')).toBe(5);

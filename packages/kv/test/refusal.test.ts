@@ -104,21 +104,20 @@ const lines = ['set bad 1', 'hset badhash f 1', 'set good 1 PX 90000', 'hset goo
 
 /** Each command that writes, on a key that it is for; what is refused, and what goes through. */
 const needing: readonly string[] = [
-  ...['set bad v NX', 'set bad v XX', 'set bad v GET', 'set bad v KEEPTTL', 'set bad v EX 9 get'],
-  ...['setnx bad v', 'getset bad v', 'getdel bad', 'getex bad', 'getex bad EX 10'],
-  ...['msetnx new v bad v', 'append bad v', 'setrange bad 0 v', 'setbit bad 1 1'],
-  ...['incr bad', 'decr bad', 'incrby bad 2', 'decrby bad 2', 'incrbyfloat bad 2'],
-  ...['del good bad', 'unlink bad', 'rename bad new', 'renamenx bad new', 'renamenx good bad'],
-  ...['copy bad new', 'copy bad new REPLACE', 'copy good bad'],
-  ...['expire bad 9', 'pexpire bad 9', 'expireat bad 9', 'pexpireat bad 9', 'persist bad'],
-  ...['hset badhash f v', 'hmset badhash f v', 'hsetnx badhash f v', 'hdel badhash f'],
-  ...['hincrby badhash f 1', 'hincrbyfloat badhash f 1'],
-];
+  'set bad v NX | set bad v XX | set bad v GET | set bad v KEEPTTL | set bad v EX 9 get',
+  'setnx bad v | getset bad v | getdel bad | getex bad | getex bad EX 10',
+  'msetnx new v bad v | append bad v | setrange bad 0 v | setbit bad 1 1 | incr bad',
+  'decr bad | incrby bad 2 | decrby bad 2 | incrbyfloat bad 2 | del good bad',
+  'unlink bad | rename bad new | renamenx bad new | renamenx good bad | copy bad new',
+  'copy bad new REPLACE | copy good bad | expire bad 9 | pexpire bad 9 | expireat bad 9',
+  'pexpireat bad 9 | persist bad | hset badhash f v | hmset badhash f v',
+  'hsetnx badhash f v | hdel badhash f | hincrby badhash f 1 | hincrbyfloat badhash f 1',
+].flatMap((line) => line.split(' | '));
 /** Each replaces the damaged row of a key of its own. */
 const replacing: readonly string[] = [
-  ...['set bad0 v', 'set bad1 v EX 100', 'set bad2 v PXAT 90000000000000', 'setex bad3 100 v'],
-  ...['psetex bad4 100 v', 'mset new v bad5 v', 'copy good bad6 REPLACE', 'rename good bad7'],
-];
+  'set bad0 v | set bad1 v EX 100 | set bad2 v PXAT 90000000000000 | setex bad3 100 v',
+  'psetex bad4 100 v | mset new v bad5 v | copy good bad6 REPLACE | rename good bad7',
+].flatMap((line) => line.split(' | '));
 const emptying = {
   'damaged on disk': 'flushall',
   'sealed under a DEK that is not there': 'flushdb',
