@@ -13,7 +13,7 @@ import {
   openDataDirectory,
 } from './data-directory.ts';
 import { kekFromUri } from './kek-from-uri.ts';
-import { KekSet } from './kek-set.ts';
+import { KekSet, type OpenKek } from './kek-set.ts';
 import { NodeCounters } from './node-counters.ts';
 import { NodeKeys } from './node-keys.ts';
 import { type NodeLogs, openEmbeddedLogs } from './node-logs.ts';
@@ -35,6 +35,15 @@ export interface NodeFoundations {
   readonly keys: NodeKeys;
   readonly logs: NodeLogs;
   readonly shards: readonly NodeShard[];
+}
+
+export interface FoundationsParts {
+  readonly log: Logger;
+  readonly teardown: Teardown;
+  /** Default: `kekFromUri`. */
+  readonly openKek?: OpenKek;
+  /** Default: false. See the data directory's. */
+  readonly isRestoring?: boolean;
 }
 
 /** Where the logs are, and what else a shard needs that is not alone. */
@@ -59,16 +68,15 @@ export function embeddedSource({ shardCount }: FoundationsConfig): LogSource {
 export async function openFoundations(
   config: FoundationsConfig,
   source: LogSource,
-  parts: { readonly log: Logger; readonly teardown: Teardown; readonly isRestoring?: boolean },
+  { log, teardown, isRestoring = false, openKek = kekFromUri }: FoundationsParts,
 ): Promise<NodeFoundations> {
-  const { log, teardown, isRestoring = false } = parts;
   const request = { path: config.dataPath, isRestoring, ...source.request };
   const directory = await openDataDirectory(request);
   teardown.add(() => directory.release());
   const audit = await openAuditTrail(directory, log);
   teardown.add(() => audit.close());
   const counters = new NodeCounters();
-  const keks = await KekSet.open(config.kekUris, counters.measured(kekFromUri));
+  const keks = await KekSet.open(config.kekUris, counters.measured(openKek));
   teardown.add(() => keks.close());
   for (const outOfReach of keks.outOfReach) {
     log.warn(outOfReach, 'a KEK is out of reach: keys are opened with the others, none is made');

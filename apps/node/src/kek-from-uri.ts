@@ -23,29 +23,44 @@ import {
 import { kekFromEnv } from '@raftseal/kek-env';
 import { kekFromFile } from '@raftseal/kek-file';
 
-/** @throws RAFTSEAL_NODE_KEK_URI, RAFTSEAL_NODE_KEK_PROBE, and what the provider throws */
-export async function kekFromUri(uri: string): Promise<KekProvider> {
-  const kek = await openKek(uri);
+/** How long a key service may take: one attempt, and a call with all of its attempts. */
+export interface KeyServiceLimits {
+  readonly attemptMs: number;
+  readonly callMs: number;
+}
+
+/**
+ * @param limits of a key service. Default: those of its provider.
+ * @throws RAFTSEAL_NODE_KEK_URI, RAFTSEAL_NODE_KEK_PROBE, and what the provider throws
+ */
+export async function kekFromUri(uri: string, limits?: KeyServiceLimits): Promise<KekProvider> {
+  const kek = await openKek({ uri, ...(limits && { limits }) });
   await probe(kek);
   return kek;
 }
 
-const openers: Readonly<Record<string, (uri: string) => Promise<KekProvider>>> = {
-  file: (uri) => kekFromFile(nameOf(uri).replace(/^\/\/(?=\/)/, '')),
-  env: async (uri) => kekFromEnv({ name: nameOf(uri) }),
-  pkcs11: async (uri) => (await import('@raftseal/kek-pkcs11')).kekFromPkcs11({ uri }),
-  'vault-transit': async (uri) =>
-    (await import('@raftseal/kek-vault-transit')).kekFromVaultTransit({ uri }),
-  'aws-kms': async (uri) => (await import('@raftseal/kek-aws-kms')).kekFromAwsKms({ uri }),
-  'gcp-kms': async (uri) => (await import('@raftseal/kek-gcp-kms')).kekFromGcpKms({ uri }),
+interface OpeningOptions {
+  readonly uri: string;
+  readonly limits?: KeyServiceLimits;
+}
+
+const openers: Readonly<Record<string, (options: OpeningOptions) => Promise<KekProvider>>> = {
+  file: ({ uri }) => kekFromFile(nameOf(uri).replace(/^\/\/(?=\/)/, '')),
+  env: async ({ uri }) => kekFromEnv({ name: nameOf(uri) }),
+  pkcs11: async ({ uri }) => (await import('@raftseal/kek-pkcs11')).kekFromPkcs11({ uri }),
+  'vault-transit': async (options) =>
+    (await import('@raftseal/kek-vault-transit')).kekFromVaultTransit(options),
+  'aws-kms': async (options) => (await import('@raftseal/kek-aws-kms')).kekFromAwsKms(options),
+  'gcp-kms': async (options) => (await import('@raftseal/kek-gcp-kms')).kekFromGcpKms(options),
 };
 
 export const kekSchemes: readonly string[] = Object.keys(openers);
 
-async function openKek(uri: string): Promise<KekProvider> {
+async function openKek(options: OpeningOptions): Promise<KekProvider> {
+  const { uri } = options;
   const scheme = /^([a-z0-9-]+):./.exec(uri)?.[1] ?? '';
   if (Object.hasOwn(openers, scheme)) {
-    const opened = await openers[scheme]?.(uri);
+    const opened = await openers[scheme]?.(options);
     if (opened) return opened;
   }
   const schemes = kekSchemes.map((name) => `${name}:`);

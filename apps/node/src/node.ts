@@ -23,8 +23,14 @@ import type { Cluster } from './cluster/cluster.ts';
 import { clusterSource } from './cluster/source.ts';
 import { checkConfig, type NodeConfig } from './config.ts';
 import { CutoverCoordinator } from './cutover-coordinator.ts';
-import { embeddedSource, type NodeFoundations, openFoundations } from './foundations.ts';
+import {
+  embeddedSource,
+  type FoundationsParts,
+  type NodeFoundations,
+  openFoundations,
+} from './foundations.ts';
 import { infoSection } from './info-section.ts';
+import type { OpenKek } from './kek-set.ts';
 import { KeyOperations } from './key-operations.ts';
 import { KeyRotation } from './key-rotation.ts';
 import { checkKeyStateWhole } from './key-state-age.ts';
@@ -41,6 +47,8 @@ export interface NodeParts {
   readonly log?: Logger;
   /** Aborted: the node stops. */
   readonly signal?: AbortSignal;
+  /** Default: `kekFromUri`. */
+  readonly openKek?: OpenKek;
   /** Data is brought in: clients and admin calls are not served, and nothing expires. */
   readonly isRestoring?: boolean;
 }
@@ -61,8 +69,9 @@ export async function startNode(config: NodeConfig, parts: NodeParts = {}): Prom
   const teardown = new Teardown();
   const { signal } = parts;
   try {
-    const { isRestoring = false } = parts;
-    const node = await openNode(config, { log, teardown, isRestoring });
+    const { isRestoring = false, openKek } = parts;
+    const own = { log, teardown, isRestoring, ...(openKek && { openKek }) };
+    const node = await openNode(config, own);
     signal?.addEventListener('abort', () => void node.stop(), { once: true });
     if (signal?.aborted) void node.stop();
     await node.start().catch((error: unknown) => {
@@ -77,10 +86,7 @@ export async function startNode(config: NodeConfig, parts: NodeParts = {}): Prom
   }
 }
 
-async function openNode(
-  config: NodeConfig,
-  parts: OwnParts & { readonly log: Logger },
-): Promise<Node> {
+async function openNode(config: NodeConfig, parts: OwnParts & FoundationsParts): Promise<Node> {
   if (!config.cluster) {
     return new Node(config, await openFoundations(config, embeddedSource(config), parts), parts);
   }

@@ -2,7 +2,8 @@
 import { startVault, type Vault } from '@raftseal/kek-services-for-tests';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { NodeConfig } from '../../src/config.ts';
-import { type Node, startNode } from '../../src/node.ts';
+import { kekFromUri } from '../../src/kek-from-uri.ts';
+import { type Node, type NodeParts, startNode } from '../../src/node.ts';
 import { adminCall, clientOf, newConfig, running } from '../running-node.ts';
 import { kekInSoftToken } from './soft-token.ts';
 
@@ -20,6 +21,11 @@ afterEach(() => vault.http.close());
 
 const vaultUri = (): string =>
   `vault-transit:http://127.0.0.1:${vault.http.port}/transit/keys/raftseal`;
+
+/** Nodes that give a key service up sooner than others. */
+const impatient: NodeParts = {
+  openKek: (uri) => kekFromUri(uri, { attemptMs: 1_000, callMs: 1_500 }),
+};
 
 /** The URIs of the KEKs that each key is wrapped under. */
 function urisOf(node: Node): Set<string> {
@@ -69,7 +75,7 @@ describe('a KEK in a PKCS#11 token', { timeout: TIME_LIMIT_MS }, () => {
 describe('a key service that is out of reach', { timeout: TIME_LIMIT_MS }, () => {
   it('lets a node that runs go on, and makes no key and opens no node until it is back', async () => {
     const config = newConfig({ kekUris: [vaultUri()] });
-    const node = await running(config);
+    const node = await running(config, impatient);
     const client = clientOf(node);
     vault.sealed = true;
     expect(await client.set('key', 'value')).toBe('OK');
@@ -79,11 +85,11 @@ describe('a key service that is out of reach', { timeout: TIME_LIMIT_MS }, () =>
     expect(await client.set('later', 'value')).toBe('OK');
     expect(node.admin.healthy).toBe(true);
     await node.stop();
-    await expect(startNode(config)).rejects.toMatchObject({
+    await expect(startNode(config, impatient)).rejects.toMatchObject({
       message: expect.stringContaining(vaultUri()),
     });
     vault.sealed = false;
-    const again = await running(config);
+    const again = await running(config, impatient);
     expect(await clientOf(again).get('later')).toBe('value');
     expect(typeof (await again.admin.rotate('raft'))).toBe('number');
   });
@@ -91,11 +97,11 @@ describe('a key service that is out of reach', { timeout: TIME_LIMIT_MS }, () =>
   it('does not keep a node from starting that has another KEK', async () => {
     const [file = ''] = newConfig().kekUris;
     const config = newConfig({ kekUris: [file, vaultUri()] });
-    const node = await running(config);
+    const node = await running(config, impatient);
     await clientOf(node).set('key', 'value');
     await node.stop();
     vault.sealed = true;
-    const again = await running(config);
+    const again = await running(config, impatient);
     expect(await clientOf(again).get('key')).toBe('value');
     expect(again.admin.status().kekUris).toEqual(config.kekUris);
     vault.sealed = false;
