@@ -20,7 +20,6 @@ import { adminServer } from './admin/server.ts';
 import { readOrMakeToken, readToken } from './admin/token.ts';
 import { checkClock } from './clock-check.ts';
 import type { Cluster } from './cluster/cluster.ts';
-import { clusterSource } from './cluster/source.ts';
 import { checkConfig, type NodeConfig } from './config.ts';
 import { CutoverCoordinator } from './cutover-coordinator.ts';
 import {
@@ -92,6 +91,8 @@ async function openNode(config: NodeConfig, parts: OwnParts & FoundationsParts):
   }
   const node: { made?: Node } = {};
   const onExcluded = (error: RaftsealError): void => node.made?.exclude(error);
+  // With the client of etcd: a node alone starts without them.
+  const { clusterSource } = await import('./cluster/source.ts');
   const source = await clusterSource(config, config.cluster, { ...parts, onExcluded });
   const foundations = await openFoundations(config, source, parts);
   node.made = new Node(config, foundations, { ...parts, cluster: source.cluster() });

@@ -3,8 +3,8 @@ import { resolve } from 'node:path';
 import { Command, Option } from 'commander';
 import { pino } from 'pino';
 import type { BackupStatus, BackupSummary } from '../admin/operations.ts';
-import { type RestoreSummary, restoreBackup } from '../backup/restore.ts';
-import { type BackupVerification, verifyBackup } from '../backup/verification.ts';
+import type { RestoreSummary } from '../backup/restore.ts';
+import type { BackupVerification } from '../backup/verification.ts';
 import { KekSet } from '../kek-set.ts';
 import { type ClusterOptions, clusterOf, withCluster } from './cluster-options.ts';
 import {
@@ -81,6 +81,7 @@ function verifyCommand(): Command {
     .action(async (path: string, { kek, json }: VerifyOptions) => {
       const keks = await KekSet.open(kek);
       try {
+        const { verifyBackup } = await import('../backup/verification.ts');
         const found = await verifyBackup(path, keks);
         const text = json ? JSON.stringify(found, null, 2) : verificationText(found);
         process.stdout.write(`${text}\n`);
@@ -119,6 +120,7 @@ function restoreCommand(): Command {
     .option('--replace', 'rename a data directory that is there, and keep it beside the new one');
   return withCluster(command).action(async (path: string, options: RestoreOptions) => {
     const log = pino({ level: 'warn', base: null });
+    const { restoreBackup } = await import('../backup/restore.ts');
     const summary = await restoreBackup(
       {
         backupPath: path,

@@ -1,7 +1,6 @@
 /** `raftseal nonces audit`: whether any nonce was used twice, and who may have used which. */
 import { Command } from 'commander';
 import type { NonceReport } from '../nonces/report.ts';
-import { auditStoppedNodes } from '../nonces/stopped-member.ts';
 import { adminClient, type NodeAddressOptions, withNodeAddress } from './node-address.ts';
 import { optionError } from './options.ts';
 import { table } from './table.ts';
@@ -22,13 +21,18 @@ export function noncesCommand(): Command {
         throw optionError('data directories: expected with --offline only');
       }
       const report = options.offline
-        ? await auditStoppedNodes([options.data, ...directories])
+        ? await offline([options.data, ...directories])
         : await (await adminClient(options)).get<NonceReport>('/v1/nonces/audit', 0);
       const text = options.json ? JSON.stringify(report, null, 2) : auditText(report);
       process.stdout.write(`${text}\n`);
       if (!report.clean) process.exitCode = 1;
     });
   return new Command('nonces').description('what was sealed with which nonce').addCommand(audit);
+}
+
+async function offline(paths: readonly string[]): Promise<NonceReport> {
+  const { auditStoppedNodes } = await import('../nonces/stopped-member.ts');
+  return auditStoppedNodes(paths);
 }
 
 export function auditText(report: NonceReport): string {

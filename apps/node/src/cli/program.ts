@@ -1,4 +1,7 @@
-/** The command tree of `raftseal`. */
+/**
+ * The command tree of `raftseal`. What makes up a node is loaded by the commands that need it: most
+ * only ask one that runs.
+ */
 import { Command } from 'commander';
 import { version } from '../version.ts';
 import { auditCommand } from './audit-command.ts';

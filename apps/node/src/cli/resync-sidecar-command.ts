@@ -1,7 +1,6 @@
 /** `raftseal resync-sidecar`: a new sidecar for a stopped node, from another one or its own log. */
 import { Command } from 'commander';
 import { pino } from 'pino';
-import { resyncSidecar } from '../cluster/resync.ts';
 import { type ClusterOptions, clusterOf, withCluster } from './cluster-options.ts';
 import { DATA_PATH_DEFAULT } from './node-address.ts';
 import { kekOption } from './options.ts';
@@ -21,6 +20,7 @@ export function resyncSidecarCommand(): Command {
   return withCluster(command).action(async (options: ResyncOptions) => {
     const cluster = clusterOf(options, { host: '127.0.0.1', port: 0 });
     const log = pino({ level: 'warn', base: null });
+    const { resyncSidecar } = await import('../cluster/resync.ts');
     await resyncSidecar({ dataPath: options.data, kekUris: options.kek, cluster }, log);
     process.stdout.write('the sidecar was rebuilt: start the node\n');
   });

@@ -12,7 +12,6 @@ import {
   REDIS_PORT_DEFAULT,
 } from '../config.ts';
 import { isShardCount } from '../data-directory.ts';
-import { startNode } from '../node.ts';
 import { type ClusterOptions, clusterOf, withCluster } from './cluster-options.ts';
 import { DATA_PATH_DEFAULT } from './node-address.ts';
 import {
@@ -151,6 +150,7 @@ async function runUntilSignalled(config: NodeConfig, log: Logger): Promise<void>
   const stopping = new AbortController();
   const stop = (): void => stopping.abort();
   process.once('SIGTERM', stop).once('SIGINT', stop);
+  const { startNode } = await import('../node.ts');
   const node = await startNode(config, { log, signal: stopping.signal });
   await node.stopped;
 }

@@ -3,7 +3,6 @@ import { Command } from 'commander';
 import { pino } from 'pino';
 import { CACHE_BYTES_DEFAULT } from '../config.ts';
 import type { VerifyReport } from '../verify/report.ts';
-import { verifyStoppedNode } from '../verify/verify-stopped.ts';
 import { checkCertificateFile, issueCertificate } from './certificate.ts';
 import { adminClient, type NodeAddressOptions, withNodeAddress } from './node-address.ts';
 import { kekOption, optionError } from './options.ts';
@@ -66,7 +65,8 @@ async function online(options: VerifyOptions): Promise<VerifyReport> {
   return (await adminClient(options)).post<VerifyReport>('/v1/verify', {}, 0);
 }
 
-function offline(options: VerifyOptions): Promise<VerifyReport> {
+async function offline(options: VerifyOptions): Promise<VerifyReport> {
+  const { verifyStoppedNode } = await import('../verify/verify-stopped.ts');
   return verifyStoppedNode(
     {
       dataPath: options.data,

@@ -353,7 +353,7 @@ describe('callers', SLOW, () => {
   });
 });
 
-/** Sends bytes, and resolves to what comes back until the server closes or is silent. */
+/** Sends bytes, and resolves to the first line that comes back, or to what did until the end. */
 function rawExchange(port: number, bytes: string): Promise<string> {
   return new Promise((resolve, reject) => {
     let reply = '';
@@ -361,6 +361,7 @@ function rawExchange(port: number, bytes: string): Promise<string> {
     socket.setTimeout(2_000, () => socket.destroy());
     socket.on('data', (chunk) => {
       reply += chunk.toString('latin1');
+      if (reply.includes('\r\n')) socket.destroy();
     });
     socket.on('error', reject);
     socket.on('close', () => resolve(reply));
