@@ -125,9 +125,10 @@ describe('stop', () => {
       cluster.partition('a');
       await new Promise((resolve) => setTimeout(resolve, 30));
       await group.group.stop();
+      // What is known to be lost depends on how far the group had come with asking.
       const lost = cluster.log(0).length === 0;
-      const code = lost ? 'NOT_LEADER' : 'OUTCOME_UNKNOWN';
-      expect(await reply).toBe(`RAFTSEAL_SHARD_GROUP_${code}`);
+      const codes = lost ? ['NOT_LEADER', 'OUTCOME_UNKNOWN'] : ['OUTCOME_UNKNOWN'];
+      expect(codes.map((code) => `RAFTSEAL_SHARD_GROUP_${code}`)).toContain(await reply);
       expect([group.group.state, group.halts]).toEqual(['stopped', []]);
     }
   });
