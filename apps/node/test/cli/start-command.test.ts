@@ -2,7 +2,7 @@ import { chmodSync, existsSync, writeFileSync } from 'node:fs';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { afterEach, describe, expect, it, vi } from 'vitest';
+import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { octal, temporaryDirectory } from '../temporary-directory.ts';
 import { type CommandEnd, runCommand } from './command-run.ts';
 
@@ -48,6 +48,9 @@ function newKek(root: string): string {
 }
 
 describe('raftseal start', () => {
+  // Once it is loaded, a port that was found free is soon taken.
+  beforeAll(() => import('../../src/node.ts'));
+
   afterEach(() => void vi.unstubAllEnvs());
 
   it.each(['SIGTERM', 'SIGINT'] as const)('serves until %s, and exits with 0', async (signal) => {
