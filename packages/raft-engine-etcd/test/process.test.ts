@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest';
@@ -10,6 +11,8 @@ import { useEtcd } from './cluster.ts';
 import { appendRange, until } from './samples.ts';
 
 const LEASE_TTL_MS = 2_000;
+/** A shorter stop may pass for a slow step, however soon another leads. */
+const NOTICED_AFTER_MS = 1_800;
 const here = dirname(fileURLToPath(import.meta.url));
 const cluster = useEtcd();
 const children: ChildProcess[] = [];
@@ -62,9 +65,11 @@ async function startLeader(): Promise<LeaderProcess> {
 it('a leader that was stopped knows at once that it is none, and etcd fences it', async () => {
   const { child, lines, ended } = await startLeader();
   child.kill('SIGSTOP');
+  const noticed = delay(NOTICED_AFTER_MS);
   const rival = (await cluster.open({ nodeId: 'b', leaseTtlMs: LEASE_TTL_MS })).engine(7);
   const leadership = await rival.elect();
   expect(leadership.headIndex).toBe(1n);
+  await noticed;
   child.kill('SIGCONT');
   await until(() => lines.length > 2);
   expect(lines[2]).toBe('resumed false true');
@@ -79,9 +84,11 @@ it('a leader that was stopped knows at once that it is none, and etcd fences it'
 it('invariant 3: a node whose copy took over while it was stopped never leads again', async () => {
   const { child, lines, ended } = await startLeader();
   child.kill('SIGSTOP');
+  const noticed = delay(NOTICED_AFTER_MS);
   // The copy waits until the presence of the one that was stopped has lapsed.
   const copy = await cluster.open({ nodeId: 'a', leaseTtlMs: LEASE_TTL_MS });
   const leadership = await copy.engine(7).elect();
+  await noticed;
   child.kill('SIGCONT');
   expect(await ended).toBe(0);
   const [resumed, ...rest] = lines.slice(2);

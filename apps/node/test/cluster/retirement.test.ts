@@ -78,6 +78,7 @@ describe('a cluster of three', () => {
     const { nodeId } = away.admin.status();
     await away.stop();
     const here = nodes.filter((node) => node !== away);
+    await led(adminsOf(here));
     for (const dekId of old) {
       await expect(atLeader(here, (admin) => admin.retire(dekId))).rejects.toMatchObject({
         code: 'RAFTSEAL_NODE_DEK_NEEDED',
