@@ -2,10 +2,14 @@
  * The key state at start: what the sidecar holds, once it is known to be this node's and unchanged.
  * Nothing here writes: a refusal burns no nonce epoch.
  */
-import { existsSync } from 'node:fs';
 import { checkNonceEpochs, checkRegistry, readKeyState } from '@raftseal/applier';
-import { type KeyState, RaftsealError, type WriterRegistry } from '@raftseal/interface';
-import { probeDirectory, SidecarFile } from '@raftseal/sidecar';
+import { codeOf, type KeyState, RaftsealError, type WriterRegistry } from '@raftseal/interface';
+import {
+  nodeFileSystem,
+  probeDirectory,
+  SidecarFile,
+  type SidecarFileSystem,
+} from '@raftseal/sidecar';
 import type { KekSet } from './kek-set.ts';
 
 export interface KeyStateFile {
@@ -19,6 +23,8 @@ export interface KeyStateRequest {
   readonly directory: string;
   readonly encryption: 'on' | 'off';
   readonly keks: KekSet;
+  /** Default: the one of this machine. */
+  readonly fileSystem?: SidecarFileSystem;
 }
 
 /**
@@ -27,10 +33,11 @@ export interface KeyStateRequest {
  *   RAFTSEAL_APPLIER_NODE_MISMATCH
  */
 export async function readKeyStateFile(request: KeyStateRequest): Promise<KeyStateFile> {
-  const { nodeId, directory, encryption, keks } = request;
-  const file = new SidecarFile({ directory });
-  if (encryption === 'off' && existsSync(file.path)) throw sidecarPresent(file.path);
-  if (!keks.isEmpty) await probeDirectory(directory);
+  const { nodeId, directory, encryption, keks, fileSystem = nodeFileSystem } = request;
+  const file = new SidecarFile({ directory, fileSystem });
+  const isUnexpected = encryption === 'off' && (await isThere(file.path, fileSystem));
+  if (isUnexpected) throw sidecarPresent(file.path);
+  if (!keks.isEmpty) await probeDirectory(directory, fileSystem);
   const state = await readKeyState({ nodeId, sidecar: file, unwrapDek: keks.unwrap });
   return { file, state };
 }
@@ -42,6 +49,15 @@ export async function readKeyStateFile(request: KeyStateRequest): Promise<KeySta
 export function checkAgainstRegistry(state: KeyState, registry: WriterRegistry): void {
   checkRegistry(state, registry);
   checkNonceEpochs(state, registry);
+}
+
+async function isThere(path: string, fileSystem: SidecarFileSystem): Promise<boolean> {
+  try {
+    await (await fileSystem.open(path)).close();
+    return true;
+  } catch (error) {
+    return codeOf(error) !== 'ENOENT';
+  }
 }
 
 function sidecarPresent(path: string): RaftsealError {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { KeyLifecycle, type NoteEntry } from '@raftseal/applier';
 import { type ClusterKeys, Keyring, type RaftSeal, type StoreRowSeal } from '@raftseal/envelope';
 import { type KeyState, RaftsealError } from '@raftseal/interface';
+import type { SidecarFileSystem } from '@raftseal/sidecar';
 import { fingerprintOf } from './certificate/sealing-certificate.ts';
 import { CountedRaftSeal, CountedStoreRowSeal } from './counted-seals.ts';
 import type { KekSet } from './kek-set.ts';
@@ -22,6 +23,10 @@ export interface NodeKeysOptions {
   readonly directory: string;
   readonly encryption: 'on' | 'off';
   readonly keks: KekSet;
+  /** Where the sidecar is. Default: on this machine. */
+  readonly fileSystem?: SidecarFileSystem;
+  /** Where the writer registry is. Default: an LMDB environment in the directory given. */
+  readonly openRegistry?: (directory: string) => WriterRegistryStore;
   /** Keeps a record of every entry. Default: nobody does. */
   readonly note?: NoteEntry;
   /** Told when an entry begins to wait for a KEK. Default: nobody is. */
@@ -50,7 +55,8 @@ export class NodeKeys {
   /** @throws RAFTSEAL_NODE_SIDECAR_*, RAFTSEAL_KEK_MISMATCH, RAFTSEAL_SIDECAR_*, RAFTSEAL_APPLIER_* */
   static async open(options: NodeKeysOptions, teardown: Teardown): Promise<NodeKeys> {
     const { file, state } = await readKeyStateFile(options);
-    const registry = openWriterRegistry(join(options.directory, 'writers'));
+    const { directory, openRegistry = openWriterRegistry } = options;
+    const registry = openRegistry(join(directory, 'writers'));
     teardown.add(() => registry.close());
     checkAgainstRegistry(state, registry);
     const keys = new NodeKeys(options, { registry, sidecar: file, state });

@@ -14,6 +14,7 @@ import {
   type RowSeal,
 } from '@raftseal/interface';
 import {
+  type KvOptions,
   KvStateMachine,
   type RewriteProgress,
   type ScanOptions,
@@ -30,6 +31,8 @@ export interface NodeShardOptions {
   readonly sealedFromBirth: boolean;
   /** Nothing in the clear is read, see `refuseCleartext`. */
   readonly sealedOnly: boolean;
+  /** Appends under way at once, at most what the engine allows. Default: 1. */
+  readonly appendsInFlightMax?: number;
 }
 
 /** What a shard that other nodes have too needs of them. */
@@ -50,6 +53,8 @@ export interface NodeShardParts {
   readonly peers: ShardPeers | undefined;
   /** False once a DEK that is not loaded cannot come any more. */
   readonly dekMayCome: () => boolean;
+  /** What the state is kept in. Default: LMDB. */
+  readonly openEnvironment?: KvOptions['openEnvironment'];
   /** Told of what halted the shard, and of the last entry that it has applied. */
   readonly onHalt: (error: Error, appliedIndex: bigint) => void;
 }
@@ -80,6 +85,7 @@ export class NodeShard {
 
   static async open(options: NodeShardOptions, parts: NodeShardParts): Promise<NodeShard> {
     const { shardId, directory, cacheBytesMax, sealedOnly } = options;
+    const { openEnvironment } = parts;
     const shard: { group?: ShardGroup<Reply> } = {};
     const kv = await KvStateMachine.open({
       directory: join(directory, 'store'),
@@ -88,6 +94,7 @@ export class NodeShard {
       sealedOnly,
       cacheBytesMax,
       holdCheckpoints: true,
+      ...(openEnvironment && { openEnvironment }),
       onFatal: (error) => shard.group?.halt(error),
     });
     const node = new NodeShard(options, kv, parts);
@@ -96,7 +103,7 @@ export class NodeShard {
   }
 
   private constructor(options: NodeShardOptions, kv: KvStateMachine, parts: NodeShardParts) {
-    const { shardId, sealedOnly } = options;
+    const { shardId, sealedOnly, appendsInFlightMax = 1 } = options;
     const { peers } = parts;
     this.shardId = shardId;
     this.kv = kv;
@@ -111,6 +118,7 @@ export class NodeShard {
         dekWaitMs: DEK_WAIT_MS,
         dekMayCome: parts.dekMayCome,
         sealedOnly,
+        appendsInFlightMax,
       },
       {
         engine: parts.engine,

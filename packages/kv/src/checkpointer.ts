@@ -16,13 +16,13 @@
  */
 import type { ByteString, RowSeal } from '@raftseal/interface';
 import type { CheckpointSet, Keyspace } from './keyspace.ts';
-import type { LmdbEnvironment } from './lmdb-environment.ts';
 import type { RewriteProgress } from './options.ts';
 import { RowRewriter } from './row-rewriter.ts';
 import { checkNothingClear } from './sealed-only.ts';
 import type { SealedStore } from './sealed-store.ts';
 import type { Sealing } from './sealing.ts';
 import type { Store } from './store.ts';
+import type { StoreEnvironment } from './store-environment.ts';
 import { type StoreMeta, writeMeta } from './store-meta.ts';
 import { CLEAR_ROWS_TABLE, SEALED_ROWS_TABLE } from './tables.ts';
 import type { WriteBatch } from './write-batch.ts';
@@ -41,7 +41,7 @@ const REWRITTEN_FILE_BYTES_MAX = 2 ** 30;
 const FILE_REWRITE_RETRY_MS = 60_000;
 
 export interface CheckpointerOptions {
-  readonly environment: LmdbEnvironment;
+  readonly environment: StoreEnvironment;
   readonly keyspace: Keyspace;
   readonly shardId: number;
   readonly dirtyBytesMax: number;

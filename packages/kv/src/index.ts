@@ -27,6 +27,7 @@ export type {
   SnapshotExpectation,
 } from './options.ts';
 export type { KeyRecord } from './row-codec.ts';
+export type { RowSource, TableRow } from './row-source.ts';
 export { SLOT_COUNT, slotOf } from './slot.ts';
 export {
   type OpenedSnapshotRow,
@@ -34,3 +35,11 @@ export {
   type SnapshotOpeningParts,
 } from './snapshot-opening.ts';
 export { KvStateMachine } from './state-machine.ts';
+export type { StoreEnvironment, StoreReplacement, StoreView } from './store-environment.ts';
+export {
+  CHUNK_BYTES,
+  type Chunk,
+  operationsOf,
+  type StoreOperation,
+  WriteBatch,
+} from './write-batch.ts';

@@ -6,19 +6,18 @@
 import { assert, codeOf, RaftsealError } from '@raftseal/interface';
 import type { Checkpointer } from './checkpointer.ts';
 import type { Keyspace } from './keyspace.ts';
-import type { LmdbConnection } from './lmdb-connection.ts';
-import type { LmdbEnvironment } from './lmdb-environment.ts';
 import type { LmdbStore } from './lmdb-store.ts';
 import type { SnapshotExpectation } from './options.ts';
 import { sealingOf } from './sealing.ts';
 import { snapshotInvalid } from './snapshot-format.ts';
 import { SnapshotReceiver } from './snapshot-install.ts';
 import { SnapshotReader } from './snapshot-reader.ts';
+import type { StoreEnvironment, StoreReplacement } from './store-environment.ts';
 import type { StoreMeta } from './store-meta.ts';
 
 export interface InstallerParts {
   readonly shardId: number;
-  readonly environment: LmdbEnvironment;
+  readonly environment: StoreEnvironment;
   readonly cleartext: LmdbStore;
   readonly keyspace: Keyspace;
   readonly checkpointer: Checkpointer;
@@ -70,8 +69,8 @@ export class Installer {
 
   async #install(reader: SnapshotReader, expected: SnapshotExpectation): Promise<StoreMeta> {
     const { environment, checkpointer } = this.#parts;
-    let replacement: LmdbConnection | undefined;
-    const open = async (): Promise<LmdbConnection> => {
+    let replacement: StoreReplacement | undefined;
+    const open = async (): Promise<StoreReplacement> => {
       replacement = await environment.startReplacement();
       return replacement;
     };
@@ -89,7 +88,7 @@ export class Installer {
 
   async #receive(
     reader: SnapshotReader,
-    open: () => Promise<LmdbConnection>,
+    open: () => Promise<StoreReplacement>,
     expected: SnapshotExpectation,
   ): ReturnType<SnapshotReceiver['receive']> {
     const { shardId, checkpointer } = this.#parts;
@@ -110,7 +109,7 @@ export class Installer {
   }
 
   async #takePlace(
-    replacement: LmdbConnection,
+    replacement: StoreReplacement,
     meta: StoreMeta,
     wasSealedOnly: boolean,
   ): Promise<void> {

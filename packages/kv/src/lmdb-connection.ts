@@ -15,7 +15,8 @@ import { fatalError, type RaftsealError } from '@raftseal/interface';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { checkLmdbFile } from './lmdb-file-check.ts';
 import { LmdbView } from './lmdb-view.ts';
-import type { RowSource, TableRow } from './row-source.ts';
+import type { TableRow } from './row-source.ts';
+import type { StoreReplacement } from './store-environment.ts';
 import {
   type StoreRequest,
   type StoreResponse,
@@ -48,7 +49,7 @@ interface Waiter {
   readonly reject: (error: RaftsealError) => void;
 }
 
-export class LmdbConnection implements RowSource {
+export class LmdbConnection implements StoreReplacement {
   readonly #database: RootDatabase<Buffer, Buffer>;
   readonly #tables: readonly Database<Buffer, Buffer>[];
   readonly #thread: Worker;

@@ -20,7 +20,8 @@ import { join } from 'node:path';
 import { fatalError } from '@raftseal/interface';
 import { type ConnectionOptions, LmdbConnection } from './lmdb-connection.ts';
 import type { LmdbView } from './lmdb-view.ts';
-import type { RowSource, TableRow } from './row-source.ts';
+import type { TableRow } from './row-source.ts';
+import type { StoreEnvironment } from './store-environment.ts';
 import type { WriteBatch } from './write-batch.ts';
 
 const DATA_FILE = 'data.mdb';
@@ -28,7 +29,7 @@ const LOCK_FILE = 'lock.mdb';
 const COPY_DIRECTORY = 'copy';
 const REPLACEMENT_DIRECTORY = 'replacement';
 
-export class LmdbEnvironment implements RowSource {
+export class LmdbEnvironment implements StoreEnvironment {
   readonly #options: ConnectionOptions;
   /** Of files that were replaced: closed, or waiting for their last view. */
   readonly #retired: LmdbConnection[] = [];

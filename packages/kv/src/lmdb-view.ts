@@ -4,7 +4,8 @@
  */
 import { RaftsealError } from '@raftseal/interface';
 import type { Database, Transaction } from 'lmdb';
-import type { RowSource, TableRow } from './row-source.ts';
+import type { TableRow } from './row-source.ts';
+import type { StoreView } from './store-environment.ts';
 
 export interface ViewParts {
   readonly tables: readonly Database<Buffer, Buffer>[];
@@ -17,7 +18,7 @@ export interface ViewParts {
 
 type State = 'open' | 'released' | 'revoked';
 
-export class LmdbView implements RowSource {
+export class LmdbView implements StoreView {
   readonly #parts: ViewParts;
   readonly #onReleased: (view: LmdbView) => void;
   #state: State = 'open';

@@ -1,5 +1,6 @@
 /** What a shard's state machine is opened with, asked and reports. */
 import type { ByteString, RowSeal } from '@raftseal/interface';
+import type { StoreEnvironment } from './store-environment.ts';
 
 export interface KvOptions {
   /** Of this shard alone; made if it does not exist. */
@@ -29,6 +30,8 @@ export interface KvOptions {
    * more when it must, which costs it a remapping. Default: 64 GiB.
    */
   readonly mapBytes?: number;
+  /** What the state is kept in. Default: LMDB, in `directory`. */
+  readonly openEnvironment?: () => Promise<StoreEnvironment>;
   /** Told of a failure behind the caller's back: no checkpoint is tried after it. */
   readonly onFatal?: (error: unknown) => void;
 }

@@ -8,7 +8,6 @@
  * them. The expiry index is made again from their headers.
  */
 import { assert } from '@raftseal/interface';
-import type { LmdbConnection } from './lmdb-connection.ts';
 import { Pace } from './pace.ts';
 import { expiryHint, INDEX_VALUE } from './row-table.ts';
 import { readCheckedMeta } from './sealing.ts';
@@ -19,6 +18,7 @@ import {
   type SnapshotRow,
 } from './snapshot-contents.ts';
 import { snapshotInvalid } from './snapshot-format.ts';
+import type { StoreReplacement } from './store-environment.ts';
 import { putMetaRow, type StoreMeta } from './store-meta.ts';
 import {
   CLEAR_EXPIRY_TABLE,
@@ -34,7 +34,7 @@ const NO_VALUE = Buffer.alloc(0);
 
 export interface ReceiverParts extends SnapshotContentsParts {
   /** Makes the environment. */
-  readonly open: () => Promise<LmdbConnection>;
+  readonly open: () => Promise<StoreReplacement>;
 }
 
 export class SnapshotReceiver {
@@ -42,7 +42,7 @@ export class SnapshotReceiver {
   readonly #batch: WriteBatch;
   #chunks: Chunk[] = [];
   #batchedBytes = 0;
-  #connection: LmdbConnection | undefined;
+  #connection: StoreReplacement | undefined;
 
   constructor(parts: ReceiverParts) {
     this.#parts = parts;
@@ -58,7 +58,7 @@ export class SnapshotReceiver {
    * @throws RAFTSEAL_KV_SNAPSHOT_INVALID, RAFTSEAL_KV_SEAL_REQUIRED, RAFTSEAL_KV_COMMIT_FAILED,
    *   and what the chunks throw
    */
-  async receive(): Promise<{ connection: LmdbConnection; meta: StoreMeta }> {
+  async receive(): Promise<{ connection: StoreReplacement; meta: StoreMeta }> {
     const { shardId, seal, sealedOnly } = this.#parts;
     const contents = new SnapshotContents(this.#parts);
     const { meta, metaRow } = await contents.begin();
@@ -96,7 +96,7 @@ export class SnapshotReceiver {
     this.#batch.put(sealed ? SEALED_EXPIRY_TABLE : CLEAR_EXPIRY_TABLE, hint, INDEX_VALUE, NO_VALUE);
   }
 
-  async #commit(): Promise<LmdbConnection> {
+  async #commit(): Promise<StoreReplacement> {
     this.#batch.finish();
     this.#connection ??= await this.#parts.open();
     for (const chunk of this.#chunks) this.#connection.add(chunk);

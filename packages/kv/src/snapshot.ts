@@ -5,7 +5,6 @@
  */
 import { createHash } from 'node:crypto';
 import { assert, type RowSeal } from '@raftseal/interface';
-import type { LmdbView } from './lmdb-view.ts';
 import type { KvSnapshot } from './options.ts';
 import { Pace } from './pace.ts';
 import { pagesOf } from './row-source.ts';
@@ -22,6 +21,7 @@ import {
   FRAME_SEAL,
   sealDigest,
 } from './snapshot-format.ts';
+import type { StoreView } from './store-environment.ts';
 import { findMetaRow, type MetaRow } from './store-meta.ts';
 import { CLEAR_ROWS_TABLE, SEALED_ROWS_TABLE } from './tables.ts';
 
@@ -29,7 +29,7 @@ const CHUNK_BYTES = 1 << 16;
 const NOTHING = Buffer.alloc(0);
 
 export interface SnapshotParts {
-  readonly view: LmdbView;
+  readonly view: StoreView;
   readonly shardId: number;
   readonly seal: RowSeal | 'cleartext';
   readonly index: bigint;

@@ -47,6 +47,7 @@ import type { RowInspection } from './row-table.ts';
 import { visitRowsNeeded } from './rows-needed.ts';
 import { checkSealedOnly } from './sealed-only.ts';
 import { readCheckedMeta, sealingOf } from './sealing.ts';
+import type { StoreEnvironment } from './store-environment.ts';
 import { StoreViews } from './store-views.ts';
 import { CLEAR_ROWS_TABLE, SEALED_ROWS_TABLE, tables } from './tables.ts';
 
@@ -64,7 +65,7 @@ const defaults = {
 
 interface Parts {
   readonly shardId: number;
-  readonly environment: LmdbEnvironment;
+  readonly environment: StoreEnvironment;
   readonly cleartext: LmdbStore;
   readonly keyspace: Keyspace;
   readonly checkpointer: Checkpointer;
@@ -95,11 +96,10 @@ export class KvStateMachine implements StateMachine<Reply> {
   static async open(options: KvOptions): Promise<KvStateMachine> {
     const { directory, shardId, seal } = options;
     const limits = { ...defaults, ...options };
-    const environment = await LmdbEnvironment.open({
-      path: directory,
-      tables,
-      mapBytes: limits.mapBytes,
-    });
+    const { mapBytes, openEnvironment } = limits;
+    const environment = openEnvironment
+      ? await openEnvironment()
+      : await LmdbEnvironment.open({ path: directory, tables, mapBytes });
     try {
       const meta = readCheckedMeta(environment, shardId, seal);
       checkSealedOnly(environment, meta, limits.sealedOnly);

@@ -6,16 +6,15 @@ import { RaftsealError, type RowSeal } from '@raftseal/interface';
 import type { Checkpointer } from './checkpointer.ts';
 import type { ContentDigest } from './content-digest.ts';
 import type { Installer } from './installer.ts';
-import type { LmdbEnvironment } from './lmdb-environment.ts';
-import type { LmdbView } from './lmdb-view.ts';
 import type { KvCensus, KvDigest, KvSnapshot, OpenSnapshot } from './options.ts';
 import { rowCensusOf } from './row-census.ts';
 import { StoreSnapshot } from './snapshot.ts';
 import { contentDigestOf, digestOf } from './state-digest.ts';
+import type { StoreEnvironment, StoreView } from './store-environment.ts';
 
 export interface StoreViewsParts {
   readonly shardId: number;
-  readonly environment: LmdbEnvironment;
+  readonly environment: StoreEnvironment;
   readonly checkpointer: Checkpointer;
   readonly installer: Installer;
 }
@@ -78,7 +77,7 @@ export class StoreViews {
 
   async #read<Result>(
     read: (
-      view: LmdbView,
+      view: StoreView,
       at: {
         readonly index: bigint;
         readonly seal: RowSeal | 'cleartext';
@@ -100,7 +99,7 @@ export class StoreViews {
   }
 
   /** What a view of the store says while nobody writes to it. */
-  #alone<Result>(read: (view: LmdbView) => Result): Promise<Result> {
+  #alone<Result>(read: (view: StoreView) => Result): Promise<Result> {
     const { checkpointer, environment } = this.#parts;
     return checkpointer.alone(async () => read(environment.openView()));
   }

@@ -81,3 +81,25 @@ export class WriteBatch {
     return chunk;
   }
 }
+
+/** One operation of a batch; its buffers are views of the chunk. */
+export type StoreOperation =
+  | { readonly kind: 'put'; readonly table: number; readonly key: Buffer; readonly value: Buffer }
+  | { readonly kind: 'delete'; readonly table: number; readonly key: Buffer }
+  | { readonly kind: 'clear'; readonly table: number };
+
+/** The operations of a chunk, in the order in which they were batched. */
+export function* operationsOf(chunk: Chunk): Generator<StoreOperation> {
+  const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
+  for (let at = 0; at < bytes.length; ) {
+    const operation = bytes[at];
+    const table = bytes[at + 1] ?? 0;
+    const keyEnd = at + OPERATION_HEADER_BYTES + bytes.readUInt16BE(at + 2);
+    const valueEnd = keyEnd + bytes.readUInt32BE(at + 4);
+    const key = bytes.subarray(at + OPERATION_HEADER_BYTES, keyEnd);
+    if (operation === OPERATION_CLEAR) yield { kind: 'clear', table };
+    else if (operation === OPERATION_DELETE) yield { kind: 'delete', table, key };
+    else yield { kind: 'put', table, key, value: bytes.subarray(keyEnd, valueEnd) };
+    at = valueEnd;
+  }
+}

@@ -6,7 +6,7 @@ import type { ClusterView } from './cluster-view.ts';
 
 export interface ControlChannelParts {
   readonly nodeId: string;
-  readonly view: ClusterView;
+  readonly view: Pick<ClusterView, 'leaderIdOf' | 'peerAddressOf'>;
   readonly access: Pick<PeerAccess, 'kind'>;
   /** Whether this node leads the control shard and may serve it now. */
   readonly leadsControl: () => boolean;
