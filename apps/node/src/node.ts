@@ -32,13 +32,11 @@ import { infoSection } from './info-section.ts';
 import type { OpenKek } from './kek-set.ts';
 import { KeyOperations } from './key-operations.ts';
 import { KeyRotation } from './key-rotation.ts';
-import { checkKeyStateWhole } from './key-state-age.ts';
 import { keyspaceOf } from './keyspace-of-shards.ts';
-import { checkLog } from './log-check.ts';
 import type { NodeShard } from './node-shard.ts';
 import type { RedisServer } from './redis/index.ts';
 import { openRedisListener } from './redis-listener.ts';
-import { checkLogSealedOnly } from './sealed-only/log-check.ts';
+import { replayLogs } from './replay.ts';
 import { Teardown } from './teardown.ts';
 
 export interface NodeParts {
@@ -266,40 +264,9 @@ export class Node {
   }
 
   async #replay(): Promise<void> {
-    const { keys, shards } = this.#foundations;
-    for (const shard of shards) {
-      await this.#checkLog(shard).catch((error: unknown) => {
-        // A damaged log, as where it is met later on: the others can be served.
-        if (!(error instanceof RaftsealError && error.fatal)) throw error;
-        shard.group.halt(error);
-      });
-    }
-    await this.#foundations.audit.settle(keys.state, 'found at start');
-    const results = await Promise.allSettled(shards.map((shard) => shard.replay()));
-    const failed = results.find((result) => result.status === 'rejected');
-    if (failed && shards.every(({ group }) => group.state === 'halted')) throw failed.reason;
-    this.#checkKeyStateWhole();
+    const { keys, shards, logs, audit } = this.#foundations;
+    await replayLogs({ keys, shards, audit, engine: (shardId) => logs.engine(shardId) });
     this.#checkEncryptionMatchesData(keys.state);
-  }
-
-  #checkKeyStateWhole(): void {
-    const { keys, shards, audit } = this.#foundations;
-    const halted = shards.filter(({ isHalted }) => isHalted).map(({ shardId }) => shardId);
-    const { registry, state } = keys;
-    const { recorded } = audit;
-    checkKeyStateWhole(state, { registry, recorded, halted: new Set(halted) });
-  }
-
-  async #checkLog({ shardId, kv: { durableIndex } }: NodeShard): Promise<void> {
-    const { keys, logs } = this.#foundations;
-    const { state } = keys;
-    const age = { shardId, durableIndex, state };
-    const headIndex = await checkLog(logs.engine(shardId), age);
-    if (state.sealedOnlyIndex !== undefined) {
-      const cutoverIndex = state.cutoverIndex.get(shardId);
-      await checkLogSealedOnly(logs.engine(shardId), { shardId, cutoverIndex });
-    }
-    if (shardId === CONTROL_SHARD) keys.lifecycle.noteControlHead(headIndex);
   }
 
   #checkEncryptionMatchesData(state: KeyState): void {

@@ -148,9 +148,7 @@ export class Clients {
       }
     }
     const isAlone = commands.length === 1;
-    const encoded = isAlone
-      ? encodeCommand(command)
-      : encodeTransaction({ commands, watched: [] });
+    const encoded = isAlone ? encodeCommand(command) : encodeTransaction({ commands, watched: [] });
     return new Promise((resolve) => {
       const settle = (outcome: Outcome): void => {
         this.#pending.delete(pending);

@@ -13,15 +13,14 @@ import {
 import {
   ControlChannel,
   CutoverCoordinator,
-  checkKeyStateWhole,
-  checkLog,
+  type KekSet,
   KeyOperations,
   KeyRotation,
-  type KekSet,
   NodeKeys,
   NodeShard,
   type PeerSnapshot,
   type RegistrationRequest,
+  replayLogs,
   SnapshotExchange,
   Teardown,
   WriterRegistration,
@@ -240,23 +239,11 @@ export class NodeProcess {
     throw new Error('every node has a control shard');
   }
 
-  async #replay(): Promise<void> {
+  #replay(): Promise<void> {
     const { keys, shards } = this;
     const { engine, disk } = this.#parts;
-    for (const { shardId, kv, group } of shards) {
-      const age = { shardId, durableIndex: kv.durableIndex, state: keys.state };
-      try {
-        const headIndex = await checkLog(engine(shardId), age);
-        if (shardId === CONTROL_SHARD) keys.lifecycle.noteControlHead(headIndex);
-      } catch (error) {
-        if (!(error instanceof RaftsealError && error.fatal)) throw error;
-        group.halt(error);
-      }
-    }
-    await Promise.allSettled(shards.map(({ group }) => group.replay()));
-    const halted = shards.filter(({ isHalted }) => isHalted).map(({ shardId }) => shardId);
-    const { registry, state } = keys;
-    checkKeyStateWhole(state, { registry, recorded: disk.recorded, halted: new Set(halted) });
+    const audit = { recorded: disk.recorded, settle: async () => undefined };
+    return replayLogs({ keys, shards, engine, audit });
   }
 
   #onKeyState(state: KeyState): void {

@@ -85,7 +85,7 @@ export interface Schedule {
   readonly actions: readonly Action[];
 }
 
-const GAP_MS = 70;
+const GAP_MS = 25;
 const CLOCK_JUMP_MS = 3_600_000;
 
 type Draw = (random: Random) => Act;
@@ -111,17 +111,17 @@ const calm: readonly (readonly [weight: number, draw: Draw])[] = [
       node: node(random),
       isPowerCut: random.chance(0.5),
       found: found(random),
-      forMs: duration(random, 250),
+      forMs: duration(random, 80),
     }),
   ],
-  [4, (random) => ({ kind: 'pause', node: node(random), forMs: duration(random, 250) })],
+  [4, (random) => ({ kind: 'pause', node: node(random), forMs: duration(random, 80) })],
   [
     4,
     (random) => ({
       kind: 'hold delivery',
       node: node(random),
       shard: shard(random),
-      forMs: duration(random, 300),
+      forMs: duration(random, 100),
     }),
   ],
   [
@@ -135,16 +135,22 @@ const calm: readonly (readonly [weight: number, draw: Draw])[] = [
   ],
   [4, (random) => ({ kind: 'depose', shard: shard(random) })],
   [4, (random) => ({ kind: 'elect', node: node(random), shard: shard(random) })],
-  [2, (random) => ({ kind: 'clock jump', byMs: Math.round(random.between(-1, 1) * CLOCK_JUMP_MS) })],
+  [
+    2,
+    (random) => ({ kind: 'clock jump', byMs: Math.round(random.between(-1, 1) * CLOCK_JUMP_MS) }),
+  ],
   [3, (random) => ({ kind: 'copy disk', node: node(random) })],
   [6, (random) => ({ kind: 'flush store', node: node(random), shard: shard(random) })],
   [3, (random) => ({ kind: 'truncate', shard: shard(random) })],
-  [5, (random) => ({ kind: 'rotate', purpose: random.pick(['raft', 'storage', 'index'] as const) })],
+  [
+    5,
+    (random) => ({ kind: 'rotate', purpose: random.pick(['raft', 'storage', 'index'] as const) }),
+  ],
   [1, () => ({ kind: 'rewrap' })],
 ];
 
 const ambiguous: typeof calm = [
-  [4, (random) => ({ kind: 'partition', node: node(random), forMs: duration(random, 250) })],
+  [4, (random) => ({ kind: 'partition', node: node(random), forMs: duration(random, 80) })],
   [
     8,
     (random) => ({
@@ -176,7 +182,7 @@ export function scheduleOf(seed: number): Schedule {
   const random = new Random(seed, 'schedule');
   const isPipelined = random.chance(0.2);
   const bornSealed = random.chance(0.2);
-  const count = 20 + random.below(40);
+  const count = 16 + random.below(24);
   const gapMs = GAP_MS * random.pick([0.3, 1, 1, 2]);
   const acts = Array.from({ length: count }, () => drawAct(random, isPipelined));
   if (!bornSealed) acts.splice(random.below(Math.ceil(count / 2)), 0, enabling(random));
@@ -184,8 +190,8 @@ export function scheduleOf(seed: number): Schedule {
     seed,
     bornSealed,
     isPipelined,
-    clients: 2 + random.below(5),
-    thinkMs: random.pick([5, 20, 60]),
+    clients: 2 + random.below(4),
+    thinkMs: random.pick([10, 30, 60]),
     actions: acts.map((act) => ({ ...act, afterMs: duration(random, gapMs) })),
   };
 }

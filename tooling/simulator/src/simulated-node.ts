@@ -30,9 +30,10 @@ const RETRY_MS = 200;
 
 /** What a start says of a folder of keys that is older than the rest of the disk. */
 const oldKeysRefusals: ReadonlySet<string> = new Set([
+  'RAFTSEAL_KV_ROW_CORRUPT',
+  'RAFTSEAL_KV_SEAL_REQUIRED',
+  'RAFTSEAL_KV_STORE_SEALED_ONLY',
   'RAFTSEAL_NODE_SIDECAR_BEHIND_LOG',
-  'RAFTSEAL_NODE_SIDECAR_BEHIND_STORE',
-  'RAFTSEAL_NODE_SIDECAR_MISSING',
 ]);
 
 export class SimulatedNode {

@@ -3,7 +3,7 @@
  * write and read meanwhile, and everything that the schedule does to them. Then all faults are
  * taken away, and the cluster has to become whole again.
  */
-import { assert, codeOf, type LogEntry, type RaftEngine } from '@raftseal/interface';
+import { assert, codeOf, type KeyState, type LogEntry, type RaftEngine } from '@raftseal/interface';
 import { kekInMemory } from '@raftseal/kek-memory';
 import { type SimulatedCluster, simulatedCluster } from '@raftseal/raft-engine-simulated';
 import { Random } from '@raftseal/rigs/random';
@@ -11,8 +11,8 @@ import { KekSet } from '@raftseal/server/composition';
 import { Clients } from './clients.ts';
 import { Network } from './network.ts';
 import type { NodeProcess } from './node-process.ts';
-import { takeOver } from './platform.ts';
 import type { Plant } from './plants.ts';
+import { takeOver } from './platform.ts';
 import {
   type Action,
   type ActKind,
@@ -47,6 +47,8 @@ export class World {
   readonly findings: string[] = [];
   readonly faults: Map<ActKind, number> = new Map();
   readonly appends: Map<string, number> = new Map();
+  /** Of every node that was up at the end. */
+  keyStates: readonly KeyState[] = [];
   /** By shard, what each replica held at the end. */
   readonly digests: string[] = [];
   readonly #schedule: Schedule;
@@ -167,17 +169,24 @@ export class World {
     this.#isHealing = true;
     for (const node of this.nodes.values()) this.#healNode(node);
     this.#landLate();
-    void this.#operator(() => this.#areSealed, (process) => process.operations.enableEncryption());
+    void this.#operator(
+      () => this.#areSealed,
+      (process) => process.operations.enableEncryption(),
+    );
     const resumed = new Set<ShardId>();
     for (const shardId of shardIds) void this.#probe(shardId, resumed);
     const isResumed = await this.#until(() => resumed.size === shardIds.length, RESUMED_WITHIN_MS);
     if (!isResumed) {
-      this.#stuck(`invariant 12: no write was answered ${RESUMED_WITHIN_MS / 1000} s after the last fault`);
+      this.#stuck(
+        `invariant 12: no write was answered ${RESUMED_WITHIN_MS / 1000} s after the last fault`,
+      );
       return;
     }
     this.clients.stop();
     if (!(await this.#until(() => this.#isLevel, LEVEL_WITHIN_MS))) {
-      this.#stuck(`invariant 12: the cluster is not whole ${LEVEL_WITHIN_MS / 1000} s after the last fault`);
+      this.#stuck(
+        `invariant 12: the cluster is not whole ${LEVEL_WITHIN_MS / 1000} s after the last fault`,
+      );
       return;
     }
     await this.#readAll();
@@ -349,10 +358,7 @@ export class World {
   }
 
   /** Whatever is refused is refused with a code. Nobody waits for a process that is gone. */
-  async #asked(
-    asked: NodeProcess,
-    ask: (process: NodeProcess) => Promise<unknown>,
-  ): Promise<void> {
+  async #asked(asked: NodeProcess, ask: (process: NodeProcess) => Promise<unknown>): Promise<void> {
     const isGone = async (): Promise<void> => {
       while (this.processes.includes(asked)) await this.clock.sleep(OPERATOR_RETRY_MS);
     };
@@ -412,8 +418,11 @@ export class World {
   async #readAll(): Promise<void> {
     for (const shardId of shardIds) {
       for (const key of this.clients.keysOf(shardId)) {
-        const reading = this.clients.perform(PROBE_CLIENT, shardId, [this.clients.readerOf(key)]);
-        await this.#settled(reading);
+        const command = this.clients.readerOf(key);
+        const read = (): Promise<boolean> => this.clients.perform(PROBE_CLIENT, shardId, [command]);
+        while (this.findings.length === 0 && !(await this.#settled(read()))) {
+          await this.clock.runFor(POLL_MS);
+        }
       }
     }
   }
@@ -455,6 +464,7 @@ export class World {
 
   async #end(): Promise<void> {
     this.clients.stop();
+    this.keyStates = this.processes.map(({ keys }) => keys.state);
     for (const node of this.nodes.values()) node.crash(false);
   }
 

@@ -82,18 +82,39 @@ export class WriterRegistration {
   }
 
   async #registerUnder(dekId: number): Promise<void> {
-    const { nodeId, keyLifecycle, record } = this.#parts;
+    const { nodeId, keyLifecycle } = this.#parts;
     if (!this.#isWriter) {
       // Its first registration makes the node a writer; what it seals with is the next one.
       const claimId = randomBytes(CLAIM_ID_BYTES);
-      await record({ nodeId, dekId, epoch: 1, claimId }, this.#end.signal);
+      await this.#record({ nodeId, dekId, epoch: 1, claimId });
       await this.#until(() => this.#isWriter);
       return;
     }
     const { nonceEpoch, claimId } = await keyLifecycle.claimNonceEpoch(dekId);
-    if (keyLifecycle.isRegistered(dekId)) return;
-    await record({ nodeId, dekId, epoch: nonceEpoch, claimId }, this.#end.signal);
-    await this.#until(() => keyLifecycle.isRegistered(dekId));
+    if (this.#missing() !== dekId) return;
+    await this.#record({ nodeId, dekId, epoch: nonceEpoch, claimId });
+    await this.#until(() => this.#missing() !== dekId);
+  }
+
+  /**
+   * Has a registration recorded, unless a rotation overtakes it: a leader may seal nothing under the
+   * new key but its own registration under that one, so this one would wait for itself for ever.
+   */
+  async #record(request: RegistrationRequest): Promise<void> {
+    const { keyLifecycle, record } = this.#parts;
+    const overtaken = new AbortController();
+    const forget = keyLifecycle.onChange(() =>
+      setImmediate(() => {
+        if (this.#missing() !== request.dekId) overtaken.abort();
+      }),
+    );
+    try {
+      await record(request, AbortSignal.any([this.#end.signal, overtaken.signal]));
+    } catch (error) {
+      if (!overtaken.signal.aborted) throw error;
+    } finally {
+      forget();
+    }
   }
 
   get #isWriter(): boolean {

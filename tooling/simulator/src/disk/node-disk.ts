@@ -12,7 +12,9 @@ export class NodeDisk {
   /** By shard: at least so far its store goes. */
   durableIndexes: readonly bigint[];
 
-  constructor(parts: Pick<NodeDisk, 'files' | 'registry' | 'stores' | 'recorded' | 'durableIndexes'>) {
+  constructor(
+    parts: Pick<NodeDisk, 'files' | 'registry' | 'stores' | 'recorded' | 'durableIndexes'>,
+  ) {
     this.files = parts.files;
     this.registry = parts.registry;
     this.stores = parts.stores;

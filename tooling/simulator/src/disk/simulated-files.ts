@@ -4,8 +4,9 @@
  * power cut leaves of what was not flushed whatever the seed says: of the content nothing, a part or
  * all, of the changes of names any.
  */
-import type { SidecarFileHandle, SidecarFileSystem } from '@raftseal/sidecar';
+
 import type { Random } from '@raftseal/rigs/random';
+import type { SidecarFileHandle, SidecarFileSystem } from '@raftseal/sidecar';
 import type { Life } from './life.ts';
 
 interface Inode {
