@@ -1,31 +1,6 @@
-import { scheduleOf } from './schedule.ts';
-import { World } from './world.ts';
-
-const seed = Number(process.argv[2] ?? 1);
-const s = scheduleOf(seed);
-let at = 0;
-for (const a of s.actions) {
-  at += a.afterMs;
-  console.log(at, JSON.stringify(a));
-}
-console.log(JSON.stringify({ ...s, actions: 0 }));
-const w = await World.run(s);
-console.log(w.findings.map((f) => f.slice(0, 600)));
-for (const st of w.keyStates)
-  console.log(
-    st.nodeId,
-    'active',
-    st.activeDekId,
-    [...st.keys].map(([id, k]) => `${id}:${k.purpose}@${k.nonceEpoch}`).join(' '),
-    [...st.writers].join(' '),
-  );
-for (const n of w.nodes.values())
-  console.log(
-    n.nodeId,
-    [...n.refusals],
-    [...n.disk.registry.rows.values()]
-      .map((r) => `${r.dekId}/${r.writerId}@${r.firstEpoch}-${r.lastEpoch}`)
-      .join(' '),
-    n.disk.recorded,
-    n.durableIndexes,
-  );
+import { type PlantName } from './plants.ts';
+import { simulateSeed } from './run.ts';
+const from = Number(process.argv[2]), to = Number(process.argv[3] ?? from), name = process.argv[4] as PlantName | undefined;
+const c0 = process.cpuUsage(); const kinds = new Map<string, number>();
+for (let s = from; s <= to; s++) { const r = await simulateSeed(s, name); for (const f of r.findings.slice(0, 1)) { console.log(s, f.slice(0, 500)); } if (from === to) console.log(r); }
+const c = process.cpuUsage(c0); console.log('seeds per cpu s', (to - from + 1) / ((c.user + c.system) / 1e6));

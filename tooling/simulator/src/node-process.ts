@@ -28,6 +28,8 @@ import {
 import type { Life } from './disk/life.ts';
 import type { NodeDisk } from './disk/node-disk.ts';
 import type { Network } from './network.ts';
+import type { Plant } from './plants.ts';
+import type { VirtualClock } from './virtual-clock.ts';
 
 export interface NodeProcessParts {
   readonly nodeId: string;
@@ -47,8 +49,8 @@ export interface NodeProcessParts {
   readonly rotatedAfterDays: number;
   readonly onHalt: (shardId: number, error: unknown) => void;
   /** Changes what was put together: a fault of wiring. */
-  readonly plantInKeys: (keys: NodeKeys, nodeId: string) => void;
-  readonly plantInShard: (shard: NodeShard, nodeId: string) => void;
+  readonly plant: Plant | undefined;
+  readonly clock: VirtualClock;
 }
 
 const CLUSTER_NAME = '00'.repeat(16);
@@ -81,13 +83,14 @@ export class NodeProcess {
   static async open(parts: NodeProcessParts): Promise<NodeProcess> {
     const { nodeId, disk, life, keks } = parts;
     const teardown = new Teardown();
+    const files = disk.files.open(life);
     const keys = await NodeKeys.open(
       {
         nodeId,
         directory: '/keys',
         encryption: 'on',
         keks,
-        fileSystem: disk.files.open(life),
+        fileSystem: parts.plant?.inFiles?.(files, disk, parts.clock) ?? files,
         openRegistry: () => disk.registry.open(life),
         note: ({ shardId, index }) =>
           life.transaction(() => {
@@ -96,13 +99,13 @@ export class NodeProcess {
       },
       teardown,
     );
-    parts.plantInKeys(keys, nodeId);
+    parts.plant?.inKeys?.(keys, nodeId);
     const own: { process?: NodeProcess } = {};
     const shards: NodeShard[] = [];
     for (const shardId of parts.shardIds) {
       shards.push(await openShard(shardId, keys, () => own.process, parts));
     }
-    for (const shard of shards) parts.plantInShard(shard, nodeId);
+    for (const shard of shards) parts.plant?.inShard?.(shard, nodeId);
     own.process = new NodeProcess(parts, { keys, shards, teardown });
     return own.process;
   }

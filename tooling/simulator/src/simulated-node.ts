@@ -101,6 +101,7 @@ export class SimulatedNode {
       process.end();
       onEnded(process);
     }
+    this.#parts.process.plant?.afterCrash?.(this.disk, this.#parts.clock);
     if (isPowerCut) this.disk.files.loseUnflushed(random);
   }
 

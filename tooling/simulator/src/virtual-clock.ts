@@ -66,7 +66,7 @@ export class VirtualClock {
     } catch (error) {
       this.#onError(error);
     }
-    await new Promise<void>((resolve) => realSetImmediate(resolve));
+    await settled();
     return true;
   }
 
@@ -143,6 +143,11 @@ export type TimerName =
   | 'clearInterval'
   | 'setImmediate'
   | 'clearImmediate';
+
+/** Resolves once every promise that can settle without a task has settled. */
+export function settled(): Promise<void> {
+  return new Promise<void>((resolve) => realSetImmediate(resolve));
+}
 
 function isBefore(a: Task, b: Task): boolean {
   return a.dueMs < b.dueMs || (a.dueMs === b.dueMs && a.order < b.order);

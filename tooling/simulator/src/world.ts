@@ -25,7 +25,7 @@ import {
 } from './schedule.ts';
 import { SealRecorder } from './seal-recorder.ts';
 import { SimulatedNode } from './simulated-node.ts';
-import { VirtualClock } from './virtual-clock.ts';
+import { settled, VirtualClock } from './virtual-clock.ts';
 
 /** Invariant 12. */
 const RESUMED_WITHIN_MS = 10_000;
@@ -52,6 +52,7 @@ export class World {
   /** By shard, what each replica held at the end. */
   readonly digests: string[] = [];
   readonly #schedule: Schedule;
+  readonly #plant: Plant | undefined;
   readonly #random: Random;
   readonly #latencies: Random;
   readonly #network: Network<NodeProcess>;
@@ -83,6 +84,7 @@ export class World {
   private constructor(schedule: Schedule, plant: Plant | undefined) {
     const { seed, isPipelined, bornSealed, thinkMs } = schedule;
     this.#schedule = schedule;
+    this.#plant = plant;
     this.#random = new Random(seed, 'world');
     this.#latencies = new Random(seed, 'latencies');
     this.clock = new VirtualClock((error) => this.#unexpected('a task', error));
@@ -111,8 +113,8 @@ export class World {
       bornSealed,
       appendsInFlightMax: isPipelined ? 3 : 1,
       rotatedAfterDays: 90,
-      plantInKeys: plant?.inKeys ?? (() => undefined),
-      plantInShard: plant?.inShard ?? (() => undefined),
+      plant,
+      clock: this.clock,
     };
     const made = nodeIds.map((nodeId): [NodeId, SimulatedNode] => [
       nodeId,
@@ -147,6 +149,16 @@ export class World {
 
   log(shardId: ShardId): readonly LogEntry[] {
     return this.cluster.log(shardId);
+  }
+
+  get entries(): number {
+    return shardIds.map((shardId) => this.log(shardId).length).reduce((a, b) => a + b, 0);
+  }
+
+  /** Starts on old keys that were refused, as they have to be. */
+  get refusedStarts(): number {
+    const refused = [...this.nodes.values()].flatMap(({ refusals }) => [...refusals.values()]);
+    return refused.reduce((sum, count) => sum + count, 0);
   }
 
   get processes(): readonly NodeProcess[] {
@@ -466,6 +478,8 @@ export class World {
     this.clients.stop();
     this.keyStates = this.processes.map(({ keys }) => keys.state);
     for (const node of this.nodes.values()) node.crash(false);
+    // What is left of the processes comes to rest on the clock of this run, which goes on no more.
+    await settled();
   }
 
   #processFor(shardId: number): NodeProcess | undefined {
@@ -483,12 +497,14 @@ export class World {
   #engine(nodeId: NodeId, shardId: number): RaftEngine {
     const engine = this.cluster.engine(nodeId, shardId);
     const { appends } = this;
+    const plant = this.#plant;
     return {
       limits: engine.limits,
       elect: (signal, candidacy) => engine.elect(signal, candidacy),
       append: async (request) => {
         const outcome = await engine.append(request);
         appends.set(outcome.outcome, (appends.get(outcome.outcome) ?? 0) + 1);
+        if (outcome.outcome !== 'done') plant?.onNotAppended?.(nodeId);
         return outcome;
       },
       read: (request) => engine.read(request),

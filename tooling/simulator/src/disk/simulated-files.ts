@@ -31,6 +31,13 @@ export class SimulatedFiles {
     return copy;
   }
 
+  /** Puts back what a copy has. */
+  becomeAs(copy: SimulatedFiles): void {
+    this.#names = new Map(copy.#names);
+    this.#flushedNames = new Map(copy.#names);
+    this.#unflushed = [];
+  }
+
   /** The power is cut: what was not flushed is there or not. */
   loseUnflushed(random: Random): void {
     const names = new Map(this.#flushedNames);

@@ -141,6 +141,7 @@ class SimulatedEnvironment implements StoreEnvironment {
   }
 
   startBatch(): WriteBatch {
+    if (this.#life.isOver) throw new Error('the process is gone');
     return new WriteBatch({
       allocate: () => freeChunks.pop() ?? new ArrayBuffer(CHUNK_BYTES),
       filled: (chunk) => this.add(chunk),

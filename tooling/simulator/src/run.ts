@@ -1,0 +1,44 @@
+/** One run and what it showed, as data that travels between processes. */
+import { check } from './checks.ts';
+import { type PlantName, plantOf } from './plants.ts';
+import { type Schedule, scheduleOf } from './schedule.ts';
+import { World } from './world.ts';
+
+export interface RunReport {
+  readonly seed: number;
+  /** None where everything held. */
+  readonly findings: readonly string[];
+  readonly undecided: number;
+  readonly counts: Readonly<Record<string, number>>;
+  /** By kind. */
+  readonly faults: Readonly<Record<string, number>>;
+}
+
+export async function simulate(schedule: Schedule, plant?: PlantName): Promise<RunReport> {
+  const world = await World.run(schedule, plantOf(plant));
+  const { findings, undecided } = check(world);
+  const faults = Object.fromEntries(world.faults);
+  return {
+    seed: schedule.seed,
+    findings,
+    undecided,
+    faults,
+    counts: {
+      operations: world.clients.operations.length,
+      entries: world.entries,
+      seals: world.seals.seals,
+      'starts refused': world.refusedStarts,
+      steps: world.clock.steps,
+      'virtual ms': Math.round(world.clock.nowMs),
+    },
+  };
+}
+
+export function simulateSeed(seed: number, plant?: PlantName): Promise<RunReport> {
+  return simulate(scheduleOf(seed), plant);
+}
+
+/** What a finding is against, such as `invariant 1`. */
+export function kindOf(finding: string): string {
+  return finding.split(':', 1)[0] ?? finding;
+}
