@@ -20,6 +20,7 @@ import {
   type WriterRegistry,
 } from '@raftseal/interface';
 import { TAG_BYTES, TAG_SEALED } from '@raftseal/shard-group';
+import type { AuditTrail } from './audit/audit-trail.ts';
 
 export interface ShardAge {
   readonly shardId: number;
@@ -41,6 +42,23 @@ export async function checkKeyStateAge(engine: RaftEngine, shard: ShardAge): Pro
   const problem = cutoverProblem(shard) ?? sealProblem(shard.state, entry.payload);
   if (problem !== undefined)
     throw behindLog(`entry ${durableIndex} of shard ${shard.shardId} ${problem}`);
+}
+
+/**
+ * Key entries that the store has passed are not replayed: the key state must have them already.
+ * @throws RAFTSEAL_NODE_SIDECAR_BEHIND_LOG
+ */
+export function checkNoEntryIsPassed(
+  { shardId, durableIndex, state }: ShardAge,
+  audit: Pick<AuditTrail, 'recordedAfter'>,
+): void {
+  const applied = state.appliedIndex.get(shardId) ?? 0n;
+  const lacked = audit.recordedAfter(shardId, applied);
+  if (lacked === undefined || lacked > durableIndex) return;
+  throw behindLog(
+    `the audit trail has entry ${lacked} of shard ${shardId}, which the store has passed, and the ` +
+      `key state ends at ${applied}`,
+  );
 }
 
 /**

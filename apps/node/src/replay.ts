@@ -4,7 +4,7 @@
  */
 import { CONTROL_SHARD, type RaftEngine, RaftsealError } from '@raftseal/interface';
 import type { AuditTrail } from './audit/audit-trail.ts';
-import { checkKeyStateWhole } from './key-state-age.ts';
+import { checkKeyStateWhole, checkNoEntryIsPassed } from './key-state-age.ts';
 import { checkLog } from './log-check.ts';
 import type { NodeKeys } from './node-keys.ts';
 import type { NodeShard } from './node-shard.ts';
@@ -14,7 +14,7 @@ export interface ReplayParts {
   readonly keys: NodeKeys;
   readonly shards: readonly NodeShard[];
   readonly engine: (shardId: number) => RaftEngine;
-  readonly audit: Pick<AuditTrail, 'recorded' | 'settle'>;
+  readonly audit: Pick<AuditTrail, 'recorded' | 'recordedAfter' | 'settle'>;
 }
 
 /**
@@ -47,10 +47,12 @@ export async function replayLogs(parts: ReplayParts): Promise<void> {
 
 async function checkShardLog(
   { shardId, kv: { durableIndex } }: NodeShard,
-  { keys, engine }: ReplayParts,
+  { keys, engine, audit }: ReplayParts,
 ): Promise<void> {
   const { state } = keys;
-  const headIndex = await checkLog(engine(shardId), { shardId, durableIndex, state });
+  const age = { shardId, durableIndex, state };
+  const headIndex = await checkLog(engine(shardId), age);
+  checkNoEntryIsPassed(age, audit);
   if (state.sealedOnlyIndex !== undefined) {
     const cutoverIndex = state.cutoverIndex.get(shardId);
     await checkLogSealedOnly(engine(shardId), { shardId, cutoverIndex });

@@ -2,7 +2,7 @@ import { initialKeyState } from '@raftseal/applier';
 import { simulatedCluster } from '@raftseal/raft-engine-simulated';
 import { TAG_CLEARTEXT, TAG_SEALED } from '@raftseal/shard-group';
 import { describe, expect, it } from 'vitest';
-import { checkKeyStateAge } from '../src/key-state-age.ts';
+import { checkKeyStateAge, checkNoEntryIsPassed } from '../src/key-state-age.ts';
 
 const REFUSAL = { code: 'RAFTSEAL_NODE_SIDECAR_BEHIND_LOG' };
 
@@ -53,6 +53,23 @@ describe('a key state', () => {
 
   it('invariant 1: is refused where it knows of a later cutover', async () => {
     await expect(checked({ durableIndex: 4n, cutoverIndex: 4n })).rejects.toMatchObject(REFUSAL);
+  });
+
+  it('invariant 9: is refused where it lacks an entry that the store has passed', () => {
+    const recorded = [4n, 7n, 30n];
+    const audit = {
+      recordedAfter: (_: number, index: bigint) => recorded.find((each) => each > index),
+    };
+    const check = (applied: bigint, durableIndex: bigint): void => {
+      const state = { ...initialKeyState('a'), appliedIndex: new Map([[0, applied]]) };
+      checkNoEntryIsPassed({ shardId: 0, durableIndex, state }, audit);
+    };
+    // What is above the store's index is replayed, whatever the key state has.
+    for (const durableIndex of [4n, 6n]) expect(() => check(4n, durableIndex)).not.toThrow();
+    expect(() => check(30n, 40n)).not.toThrow();
+    for (const durableIndex of [7n, 29n, 40n]) {
+      expect(() => check(4n, durableIndex)).toThrow(expect.objectContaining(REFUSAL));
+    }
   });
 
   it('cannot be told old from a log that has no such entry any more', async () => {

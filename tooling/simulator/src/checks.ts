@@ -123,21 +123,31 @@ function replicasAreEqual({ digests, keyStates }: World): string[] {
     if (own.length === nodeIds.length && new Set(own).size === 1) return [];
     return [`invariant 9: replicas differ: ${own.join(' / ')}`];
   });
-  const states = new Set(keyStates.map(sharedText));
-  if (states.size > 1) findings.push(`invariant 9: key states differ: ${[...states].join(' / ')}`);
+  const [first, ...others] = keyStates.map(sharedFields);
+  for (const other of others) {
+    for (const [field, text] of other) {
+      if (first?.get(field) === text) continue;
+      const found = [first?.get(field), text].map((each) => each?.slice(0, 300)).join(' / ');
+      findings.push(`invariant 9: key states differ in ${field}: ${found}`);
+    }
+  }
   return findings;
 }
 
-/** The part of a key state that all replicas agree on. */
-function sharedText(state: KeyState): string {
+/** The part of a key state that all replicas agree on, by field. */
+function sharedFields(state: KeyState): ReadonlyMap<string, string> {
   const { nodeId: _, generation: __, keys, ...shared } = state;
-  const replicated = [...keys].map(([dekId, { nonceEpoch: ___, ...key }]) => [dekId, key]);
-  const fields = Object.entries({ ...shared, keys: replicated.sort() }).sort();
-  return JSON.stringify(fields, (_key, value: unknown) => {
-    if (typeof value === 'bigint') return `${value}`;
-    if (value instanceof Map) return [...value].sort();
-    if (value instanceof Set) return [...value].sort();
-    if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
-    return value;
-  });
+  const replicated = [...keys].map(([dekId, { nonceEpoch: ___, ...key }]) => [dekId, key] as const);
+  const fields = Object.entries({ ...shared, keys: new Map(replicated) });
+  return new Map(fields.map(([field, value]) => [field, textOf(value)]));
+}
+
+function textOf(value: unknown): string {
+  if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
+  if (value instanceof Map || value instanceof Set) return `[${[...value].map(textOf).sort()}]`;
+  if (Array.isArray(value)) return `[${value.map(textOf)}]`;
+  if (typeof value !== 'object' || value === null) return String(value);
+  return `{${Object.entries(value)
+    .map(([name, field]) => `${name}: ${textOf(field)}`)
+    .sort()}}`;
 }

@@ -30,7 +30,8 @@ export async function runFleet(options: FleetOptions): Promise<Totals> {
   let next = firstSeed;
   const takeRange = (): SeedRange | undefined => {
     const count = Math.min(SEEDS_AT_ONCE, firstSeed + seeds - next);
-    if (count <= 0 || totals.violations.length > 0 || performance.now() >= untilMs) return undefined;
+    if (count <= 0 || totals.violations.length > 0 || performance.now() >= untilMs)
+      return undefined;
     const range = { from: next, count, ...(plant && { plant }) };
     next += count;
     return range;

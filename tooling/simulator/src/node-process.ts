@@ -94,7 +94,9 @@ export class NodeProcess {
         openRegistry: () => disk.registry.open(life),
         note: ({ shardId, index }) =>
           life.transaction(() => {
-            disk.recorded = new Map(disk.recorded).set(shardId, index);
+            const known = disk.recorded.get(shardId) ?? [];
+            if (index <= (known.at(-1) ?? 0n)) return;
+            disk.recorded = new Map(disk.recorded).set(shardId, [...known, index]);
           }),
       },
       teardown,
@@ -245,7 +247,13 @@ export class NodeProcess {
   #replay(): Promise<void> {
     const { keys, shards } = this;
     const { engine, disk } = this.#parts;
-    const audit = { recorded: disk.recorded, settle: async () => undefined };
+    const last = [...disk.recorded].map(([id, indexes]) => [id, indexes.at(-1) ?? 0n] as const);
+    const audit = {
+      recorded: new Map(last),
+      recordedAfter: (shardId: number, index: bigint) =>
+        disk.recorded.get(shardId)?.find((recorded) => recorded > index),
+      settle: async () => undefined,
+    };
     return replayLogs({ keys, shards, engine, audit });
   }
 

@@ -14,7 +14,11 @@ export interface Plant {
   readonly engineFaults?: readonly PlantedFault[];
   readonly inKeys?: (keys: NodeKeys, nodeId: string) => void;
   readonly inShard?: (shard: NodeShard, nodeId: string) => void;
-  readonly inFiles?: (files: SidecarFileSystem, disk: NodeDisk, clock: VirtualClock) => SidecarFileSystem;
+  readonly inFiles?: (
+    files: SidecarFileSystem,
+    disk: NodeDisk,
+    clock: VirtualClock,
+  ) => SidecarFileSystem;
   /** A process has ended by a crash. */
   readonly afterCrash?: (disk: NodeDisk, clock: VirtualClock) => void;
   /** An append of a node ended otherwise than done. */
@@ -102,7 +106,10 @@ export function plantOf(name: PlantName | undefined): Plant | undefined {
 }
 
 function lateSidecar(): Plant {
-  const written = new Map<NodeDisk, { readonly atMs: number; readonly before: NodeDisk['files'] }>();
+  const written = new Map<
+    NodeDisk,
+    { readonly atMs: number; readonly before: NodeDisk['files'] }
+  >();
   return {
     inFiles: (files, disk, clock) => ({
       ...files,

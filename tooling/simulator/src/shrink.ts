@@ -2,8 +2,9 @@
  * Cuts a schedule that fails down to what it takes: actions, and clients, are left out as long as
  * the run still shows a finding of the same kind. Bounded, so the result may not be the least one.
  */
-import { kindOf, simulate } from './run.ts';
+
 import type { PlantName } from './plants.ts';
+import { kindOf, simulate } from './run.ts';
 import type { Action, Schedule } from './schedule.ts';
 
 export interface Shrunk {

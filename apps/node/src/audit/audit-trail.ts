@@ -105,6 +105,11 @@ export class AuditTrail {
     return this.#chain.recorded;
   }
 
+  /** The first log entry of a shard above an index that the last file has a record about. */
+  recordedAfter(shardId: number, index: bigint): bigint | undefined {
+    return this.#chain.entries.get(shardId)?.find((recorded) => recorded > index);
+  }
+
   status(): AuditStatus {
     const { sequence, headHash } = this.#chain;
     return {

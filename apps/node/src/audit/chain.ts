@@ -25,6 +25,8 @@ export class Chain {
   clusterId: string | null = null;
   /** By shard: the last log entry that a record is about. */
   readonly recorded: Map<number, bigint> = new Map();
+  /** By shard, ascending: every log entry that a line that was followed is about. */
+  readonly entries: Map<number, bigint[]> = new Map();
   #isBroken = false;
 
   /**
@@ -88,14 +90,21 @@ export class Chain {
     }
     if (record.kind === 'continue') {
       for (const [shardId, index] of Object.entries(record.recorded)) {
-        this.recorded.set(Number(shardId), BigInt(index));
+        this.#note(Number(shardId), BigInt(index));
       }
     }
-    if (record.kind === 'gap') this.recorded.set(record.shardId, BigInt(record.through));
+    if (record.kind === 'gap') this.#note(record.shardId, BigInt(record.through));
     if (record.kind !== 'entry') return;
-    this.recorded.set(record.shardId, BigInt(record.index));
+    this.#note(record.shardId, BigInt(record.index));
     const { clusterId } = record.facts;
     if (typeof clusterId === 'string') this.clusterId ??= clusterId;
+  }
+
+  #note(shardId: number, index: bigint): void {
+    this.recorded.set(shardId, index);
+    const known = this.entries.get(shardId) ?? [];
+    if (known.at(-1) !== index) known.push(index);
+    this.entries.set(shardId, known);
   }
 }
 

@@ -104,6 +104,18 @@ describe('entries in the audit trail', () => {
     );
   });
 
+  it('are known one by one, in this process and in the next', async () => {
+    const directory = newTrailDirectory();
+    const trail = await openTrail(directory);
+    for (const index of [3n, 7n, 9n]) await trail.note(applied(index));
+    await trail.close();
+    const again = await openTrail(directory);
+    await again.note(applied(12n));
+    const after = (index: bigint): bigint | undefined => again.recordedAfter(0, index);
+    expect([0n, 3n, 8n, 9n, 12n].map(after)).toEqual([3n, 7n, 9n, 12n, undefined]);
+    expect(again.recordedAfter(1, 0n)).toBeUndefined();
+  });
+
   it('that came with the key state of another node are named as a gap, once', async () => {
     const directory = newTrailDirectory();
     const trail = await openTrail(directory);

@@ -7,8 +7,8 @@ export class NodeDisk {
   readonly files: SimulatedFiles;
   readonly registry: RegistryDisk;
   readonly stores: readonly StoreDisk[];
-  /** By shard: the last key-lifecycle entry of which the node has kept a record. */
-  recorded: ReadonlyMap<number, bigint>;
+  /** By shard: the key-lifecycle entries of which the node has kept a record. */
+  recorded: ReadonlyMap<number, readonly bigint[]>;
   /** By shard: at least so far its store goes. */
   durableIndexes: readonly bigint[];
 
