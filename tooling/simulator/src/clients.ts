@@ -34,6 +34,7 @@ const notAppended: ReadonlySet<string> = new Set([
   'RAFTSEAL_NODE_WRITER_NOT_REGISTERED',
 ]);
 
+const FIELDS = ['f0', 'f1', 'f2'];
 const THINK_AFTER_REFUSAL_MS = 15;
 
 export class Clients {
@@ -95,8 +96,12 @@ export class Clients {
     return ['n', 'l', 'r', 'h'].map((kind) => keyOf(shardId, kind));
   }
 
-  readerOf(key: string): Command {
-    return key.endsWith('h') ? ['HLEN', key] : ['GET', key];
+  /** What reads all that is at a shard. */
+  readersOf(shardId: number): readonly Command[] {
+    const key = keyOf(shardId, 'h');
+    const fields = FIELDS.map((field): Command => ['HGET', key, field]);
+    const strings = ['n', 'l', 'r'].map((kind): Command => ['GET', keyOf(shardId, kind)]);
+    return [...strings, ...fields];
   }
 
   async #run(client: number): Promise<void> {
@@ -114,7 +119,7 @@ export class Clients {
     const { random } = this.#parts;
     const key = (kind: string): string => keyOf(shardId, kind);
     const value = `${this.#values++}`;
-    const field = `f${random.below(3)}`;
+    const field = random.pick(FIELDS);
     const drawn = random.below(100);
     if (drawn < 15) return [['SET', key('r'), value]];
     if (drawn < 20) return [['GETSET', key('r'), value]];

@@ -5,7 +5,6 @@ const from = Number(process.argv[2]),
   to = Number(process.argv[3] ?? from),
   name = process.argv[4] as PlantName | undefined;
 const c0 = process.cpuUsage();
-const kinds = new Map<string, number>();
 for (let s = from; s <= to; s++) {
   const r = await simulateSeed(s, name);
   for (const f of r.findings.slice(0, 1)) {

@@ -33,12 +33,11 @@ export class Network<Process> {
     const called = inReach(to);
     if (caller === undefined || called === undefined) throw unavailable(to);
     const late = clock.sleep(TIMEOUT_MS).then(() => Promise.reject(unavailable(to)));
-    try {
-      return await Promise.race([act(called), late]);
-    } finally {
-      await clock.sleep(latencyMs());
-      if (inReach(from) !== caller || inReach(to) !== called) throw unavailable(to);
-    }
+    const [answer] = await Promise.allSettled([Promise.race([act(called), late])]);
+    await clock.sleep(latencyMs());
+    if (inReach(from) !== caller || inReach(to) !== called) throw unavailable(to);
+    if (answer.status === 'rejected') throw answer.reason;
+    return answer.value;
   }
 
   /** What is streamed ends with an error where either side is gone. */

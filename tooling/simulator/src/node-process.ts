@@ -45,8 +45,6 @@ export interface NodeProcessParts {
   /** The cluster is sealed from its first entry on. */
   readonly bornSealed: boolean;
   readonly appendsInFlightMax: number;
-  /** Keys are rotated where they are older. */
-  readonly rotatedAfterDays: number;
   readonly onHalt: (shardId: number, error: unknown) => void;
   /** Changes what was put together: a fault of wiring. */
   readonly plant: Plant | undefined;
@@ -145,7 +143,7 @@ export class NodeProcess {
     this.#rotation = new KeyRotation({
       keys,
       operations: this.operations,
-      policy: { afterDays: parts.rotatedAfterDays },
+      policy: undefined,
       leads: () => this.leadsControl,
       log: silent,
     });

@@ -17,7 +17,7 @@ export interface RunReport {
 export async function simulate(schedule: Schedule, plant?: PlantName): Promise<RunReport> {
   const world = await World.run(schedule, plantOf(plant));
   const { findings, undecided } = check(world);
-  const faults = Object.fromEntries(world.faults);
+  const faults = Object.fromEntries(world.nemesis.faults);
   return {
     seed: schedule.seed,
     findings,

@@ -1,7 +1,10 @@
 /** A node of a run: its disk, and one process after the other over it. */
-import { codeOf } from '@raftseal/interface';
+import { createHash } from 'node:crypto';
+import { codeOf, type KekProvider } from '@raftseal/interface';
+import { kekInMemory } from '@raftseal/kek-memory';
 import type { SimulatedCluster } from '@raftseal/raft-engine-simulated';
 import type { Random } from '@raftseal/rigs/random';
+import { KekSet } from '@raftseal/server/composition';
 import { Life } from './disk/life.ts';
 import { NodeDisk } from './disk/node-disk.ts';
 import { isTransient, NodeProcess, type NodeProcessParts } from './node-process.ts';
@@ -15,7 +18,8 @@ export interface SimulatedNodeParts {
   readonly cluster: SimulatedCluster;
   readonly diskLatencyMs: () => number;
   /** What every process of it is put together from. */
-  readonly process: Omit<NodeProcessParts, 'nodeId' | 'disk' | 'life' | 'onHalt'>;
+  readonly process: Omit<NodeProcessParts, 'nodeId' | 'disk' | 'life' | 'keks' | 'onHalt'>;
+  readonly kekUris: () => readonly string[];
   /** The other nodes' disks have what this one would lack with a disk that goes so far. */
   readonly mayFallBackTo: (durableIndexes: readonly bigint[]) => boolean;
   readonly onEnded: (process: NodeProcess) => void;
@@ -41,6 +45,8 @@ export class SimulatedNode {
   isPaused = false;
   isIsolated = false;
   disk: NodeDisk = NodeDisk.empty(shardIds.length);
+  /** How often it was started. */
+  starts = 0;
   /** Starts that were refused as they have to be, by code. */
   readonly refusals: Map<string, number> = new Map();
   readonly #parts: SimulatedNodeParts;
@@ -79,6 +85,7 @@ export class SimulatedNode {
     if (this.isUp) return;
     const { clock, cluster, diskLatencyMs } = this.#parts;
     cluster.restart(this.nodeId);
+    this.starts++;
     const life = new Life({ clock, latencyMs: diskLatencyMs });
     this.#life = life;
     void this.#run(life);
@@ -121,11 +128,12 @@ export class SimulatedNode {
   }
 
   async #run(life: Life): Promise<void> {
-    const { process: parts, onHalt, onRefused } = this.#parts;
+    const { process: parts, kekUris, onHalt, onRefused } = this.#parts;
     const where = `node ${this.nodeId}`;
     try {
       const process = await NodeProcess.open({
         ...parts,
+        keks: await KekSet.open(kekUris(), openKek),
         nodeId: this.nodeId,
         disk: this.disk,
         life,
@@ -155,4 +163,9 @@ export class SimulatedNode {
     const shards = this.#process?.shards;
     if (shards) this.disk.durableIndexes = shards.map(({ kv }) => kv.durableIndex);
   }
+}
+
+/** The same KEK for the same name, on every node. */
+async function openKek(uri: string): Promise<KekProvider> {
+  return kekInMemory({ kek: createHash('sha256').update(uri).digest(), kekUri: uri });
 }

@@ -3,28 +3,19 @@
  * write and read meanwhile, and everything that the schedule does to them. Then all faults are
  * taken away, and the cluster has to become whole again.
  */
-import { assert, codeOf, type KeyState, type LogEntry, type RaftEngine } from '@raftseal/interface';
-import { kekInMemory } from '@raftseal/kek-memory';
+import { codeOf, type KeyState, type LogEntry, type RaftEngine } from '@raftseal/interface';
 import { type SimulatedCluster, simulatedCluster } from '@raftseal/raft-engine-simulated';
 import { Random } from '@raftseal/rigs/random';
-import { KekSet } from '@raftseal/server/composition';
 import { Clients } from './clients.ts';
+import { Nemesis } from './nemesis.ts';
 import { Network } from './network.ts';
 import type { NodeProcess } from './node-process.ts';
+import { Operator } from './operator.ts';
 import type { Plant } from './plants.ts';
 import { takeOver } from './platform.ts';
-import {
-  type Action,
-  type ActKind,
-  faultKinds,
-  type NodeId,
-  nodeIds,
-  type Schedule,
-  type ShardId,
-  shardIds,
-} from './schedule.ts';
+import { type NodeId, nodeIds, type Schedule, type ShardId, shardIds } from './schedule.ts';
 import { SealRecorder } from './seal-recorder.ts';
-import { SimulatedNode } from './simulated-node.ts';
+import { SimulatedNode, type SimulatedNodeParts } from './simulated-node.ts';
 import { settled, VirtualClock } from './virtual-clock.ts';
 
 /** Invariant 12. */
@@ -34,19 +25,21 @@ const POLL_MS = 20;
 const EPOCH_MS = Date.UTC(2030, 0, 1);
 /** The clocks of nodes differ by so much. */
 const SKEW_MS = 40;
+/** Clients that are no clients of the schedule. */
 const PROBE_CLIENT = 1_000;
-const OPERATOR_RETRY_MS = 100;
+/** Of a hundred requests, how many go to who leads. */
+const KNOWING_PERCENT = 90;
+/** Of several appends under way, outcomes come in order. */
+const PIPELINED_LATENCY_MS = 0.5;
+const APPENDS_PIPELINED = 3;
 
 export class World {
-  readonly cluster: SimulatedCluster;
-  readonly clients: Clients;
   readonly clock: VirtualClock;
+  readonly clients: Clients;
   readonly seals: SealRecorder = new SealRecorder();
-  readonly nodes: ReadonlyMap<NodeId, SimulatedNode>;
+  readonly nemesis: Nemesis;
   /** What was found wrong; each begins with what it is against. */
   readonly findings: string[] = [];
-  readonly faults: Map<ActKind, number> = new Map();
-  readonly appends: Map<string, number> = new Map();
   /** Of every node that was up at the end. */
   keyStates: readonly KeyState[] = [];
   /** By shard, what each replica held at the end. */
@@ -55,10 +48,12 @@ export class World {
   readonly #plant: Plant | undefined;
   readonly #random: Random;
   readonly #latencies: Random;
-  readonly #network: Network<NodeProcess>;
-  readonly #hasKeksTwice: { value: boolean } = { value: false };
+  readonly #cluster: SimulatedCluster;
+  readonly #nodes: ReadonlyMap<NodeId, SimulatedNode>;
+  readonly #operator: Operator;
+  /** Of each log, as far as it was truncated. */
+  readonly #firstIndexes = new Map<number, bigint>();
   #wallOffsetMs = EPOCH_MS;
-  #isHealing = false;
 
   /** Runs a schedule; the platform is the run's meanwhile. */
   static async run(schedule: Schedule, plant?: Plant): Promise<World> {
@@ -82,64 +77,38 @@ export class World {
   }
 
   private constructor(schedule: Schedule, plant: Plant | undefined) {
-    const { seed, isPipelined, bornSealed, thinkMs } = schedule;
+    const { seed, isPipelined, thinkMs } = schedule;
     this.#schedule = schedule;
     this.#plant = plant;
     this.#random = new Random(seed, 'world');
     this.#latencies = new Random(seed, 'latencies');
     this.clock = new VirtualClock((error) => this.#unexpected('a task', error));
-    this.cluster = simulatedCluster({
+    const { clock } = this;
+    const cluster = simulatedCluster({
       seed,
       nodes: nodeIds,
       shards: shardIds,
-      appendsInFlightMax: isPipelined ? 3 : 1,
+      appendsInFlightMax: isPipelined ? APPENDS_PIPELINED : 1,
       plantedFaults: plant?.engineFaults ?? [],
-      // Outcomes of several appends come in order.
-      schedule: (task) => void this.clock.after(isPipelined ? 0.5 : this.#latencyMs(), task),
+      schedule: (task) =>
+        void clock.after(isPipelined ? PIPELINED_LATENCY_MS : this.#latencyMs(), task),
     });
-    this.#network = new Network({
-      clock: this.clock,
-      latencyMs: () => this.#latencyMs(),
-      inReach: (nodeId) => {
-        const node = this.nodes.get(nodeId as NodeId);
-        return node?.isPaused || node?.isIsolated ? undefined : node?.process;
-      },
+    this.#cluster = cluster;
+    const operator = new Operator({
+      clock,
+      processes: () => this.processes,
+      areSealed: () => this.#areSealed,
+      onUncoded: (error) => this.#unexpected('an operation', error),
     });
-    const parts = {
-      nodeIds,
-      shardIds,
-      network: this.#network,
-      controlLeaderId: () => this.cluster.leader(0)?.nodeId,
-      bornSealed,
-      appendsInFlightMax: isPipelined ? 3 : 1,
-      rotatedAfterDays: 90,
-      plant,
-      clock: this.clock,
+    this.#operator = operator;
+    const nodes = this.#makeNodes();
+    this.#nodes = nodes;
+    const jumpClock = (byMs: number): void => {
+      this.#wallOffsetMs += byMs;
     };
-    const made = nodeIds.map((nodeId): [NodeId, SimulatedNode] => [
-      nodeId,
-      new SimulatedNode({
-        nodeId,
-        clock: this.clock,
-        random: this.#random,
-        cluster: this.cluster,
-        diskLatencyMs: () => this.#latencyMs(),
-        process: {
-          ...parts,
-          keks: this.#keks(),
-          engine: (shardId) => this.#engine(nodeId, shardId),
-        },
-        mayFallBackTo: (indexes) => this.#mayFallBackTo(nodeId, indexes),
-        onEnded: (ended) => this.clients.processEnded(ended),
-        onHalt: (where, error) => this.#halted(where, error),
-        onRefused: (where, error) => {
-          this.findings.push(`invariant 6: ${where} does not start: ${describe(error)}`);
-        },
-      }),
-    ]);
-    this.nodes = new Map(made);
+    this.nemesis = new Nemesis({ cluster, clock, nodes, operator, jumpClock });
     this.clients = new Clients({
-      clock: this.clock,
+      clock,
       random: new Random(seed, 'clients'),
       shardIds,
       thinkMs,
@@ -148,29 +117,29 @@ export class World {
   }
 
   log(shardId: ShardId): readonly LogEntry[] {
-    return this.cluster.log(shardId);
+    return this.#cluster.log(shardId);
   }
 
   get entries(): number {
-    return shardIds.map((shardId) => this.log(shardId).length).reduce((a, b) => a + b, 0);
+    return shardIds.reduce<number>((sum, shardId) => sum + this.log(shardId).length, 0);
   }
 
-  /** Starts on old keys that were refused, as they have to be. */
+  /** Starts that were refused as they have to be: on old keys, or without a log. */
   get refusedStarts(): number {
-    const refused = [...this.nodes.values()].flatMap(({ refusals }) => [...refusals.values()]);
+    const refused = [...this.#nodes.values()].flatMap(({ refusals }) => [...refusals.values()]);
     return refused.reduce((sum, count) => sum + count, 0);
   }
 
   get processes(): readonly NodeProcess[] {
-    return [...this.nodes.values()].flatMap(({ process: running }) => (running ? [running] : []));
+    return [...this.#nodes.values()].flatMap(({ process: running }) => (running ? [running] : []));
   }
 
   async #live(): Promise<void> {
-    for (const node of this.nodes.values()) node.start();
+    for (const node of this.#nodes.values()) node.start();
     this.clients.start(this.#schedule.clients);
     for (const action of this.#schedule.actions) {
       await this.clock.runFor(action.afterMs);
-      this.#act(action);
+      this.nemesis.act(action);
       if (this.findings.length > 0) return;
     }
     await this.#heal();
@@ -178,218 +147,82 @@ export class World {
 
   /** The second phase: without faults everything is answered, level and sealed. */
   async #heal(): Promise<void> {
-    this.#isHealing = true;
-    for (const node of this.nodes.values()) this.#healNode(node);
-    this.#landLate();
-    void this.#operator(
-      () => this.#areSealed,
-      (process) => process.operations.enableEncryption(),
-    );
+    this.nemesis.heal();
+    void this.#operator.enableEncryption();
     const resumed = new Set<ShardId>();
     for (const shardId of shardIds) void this.#probe(shardId, resumed);
-    const isResumed = await this.#until(() => resumed.size === shardIds.length, RESUMED_WITHIN_MS);
-    if (!isResumed) {
-      this.#stuck(
-        `invariant 12: no write was answered ${RESUMED_WITHIN_MS / 1000} s after the last fault`,
-      );
-      return;
+    const haveResumed = (): boolean => resumed.size === shardIds.length;
+    if (!(await this.#until(haveResumed, RESUMED_WITHIN_MS))) {
+      return this.#stuck(`no write was answered on a shard within ${RESUMED_WITHIN_MS} ms`);
     }
     this.clients.stop();
     if (!(await this.#until(() => this.#isLevel, LEVEL_WITHIN_MS))) {
-      this.#stuck(
-        `invariant 12: the cluster is not whole ${LEVEL_WITHIN_MS / 1000} s after the last fault`,
-      );
-      return;
+      return this.#stuck(`the cluster is not whole within ${LEVEL_WITHIN_MS} ms`);
     }
     await this.#readAll();
     await this.#digestAll();
   }
 
-  #act(action: Action): void {
-    if (faultKinds.has(action.kind)) this.#count(action.kind);
-    const { cluster } = this;
-    switch (action.kind) {
-      case 'crash':
-        return this.#crash(action);
-      case 'pause':
-        return this.#pause(action.node, action.forMs);
-      case 'partition':
-        return this.#partition(action.node, action.forMs);
-      case 'hold delivery': {
-        const replica = { nodeId: action.node, shardId: action.shard };
-        cluster.holdDelivery(replica);
-        this.clock.after(action.forMs, () => cluster.releaseDelivery(replica));
-        return;
-      }
-      case 'delay delivery':
-        return cluster.delayDelivery({ nodeId: action.node, shardId: action.shard }, action.steps);
-      case 'append fault': {
-        const leader = cluster.leader(action.shard);
-        if (leader) cluster.faultNextAppend({ ...leader, shardId: action.shard }, action.fault);
-        return;
-      }
-      case 'land late':
-        return this.#landLate();
-      case 'depose':
-        return cluster.depose(action.shard);
-      case 'elect':
-        if (this.#node(action.node).isUp) {
-          cluster.elect({ nodeId: action.node, shardId: action.shard });
-        }
-        return;
-      case 'clock jump':
-        this.#wallOffsetMs += action.byMs;
-        return;
-      default:
-        return this.#operate(action);
-    }
-  }
-
-  /** What an operator, or the node itself, does. */
-  #operate(action: Action): void {
-    switch (action.kind) {
-      case 'copy disk':
-        return this.#node(action.node).copyDisk();
-      case 'flush store': {
-        const shard = this.#node(action.node).process?.shards[action.shard];
-        shard?.kv.flush().catch(() => undefined);
-        return;
-      }
-      case 'truncate':
-        return this.#truncate(action.shard);
-      case 'enable encryption':
-        void this.#operator(
-          () => this.#isHealing || this.#areSealed,
-          (process) => process.operations.enableEncryption(action.waves),
-        );
-        return;
-      case 'rotate':
-        return this.#once((process) => process.operations.rotate(action.purpose));
-      case 'rewrap':
-        this.#hasKeksTwice.value = true;
-        return this.#once((process) => process.operations.rewrap());
-      default:
-        throw new Error(`${action.kind} is no operation`);
-    }
-  }
-
-  #crash({ node: nodeId, isPowerCut, found, forMs }: Action & { readonly kind: 'crash' }): void {
-    const node = this.#node(nodeId);
-    if (!node.isUp) return;
-    node.crash(isPowerCut);
-    if (this.#isHealing) return;
-    node.putDisk(found);
-    this.clock.after(forMs, () => node.start());
-  }
-
-  #pause(nodeId: NodeId, forMs: number): void {
-    const node = this.#node(nodeId);
-    if (!node.isUp || node.isPaused) return;
-    node.isPaused = true;
-    this.cluster.pause(nodeId);
-    const { process: paused } = node;
-    this.clock.after(forMs, () => {
-      if (node.process !== paused) return;
-      node.isPaused = false;
-      this.cluster.resume(nodeId);
-    });
-  }
-
-  #partition(nodeId: NodeId, forMs: number): void {
-    const node = this.#node(nodeId);
-    if (!node.isUp || node.isIsolated) return;
-    node.isIsolated = true;
-    this.cluster.partition(nodeId);
-    const { process: isolated } = node;
-    this.clock.after(forMs, () => {
-      if (node.process !== isolated) return;
-      node.isIsolated = false;
-      this.cluster.heal(nodeId);
-    });
-  }
-
-  #healNode(node: SimulatedNode): void {
-    const { nodeId } = node;
-    node.isPaused = false;
-    node.isIsolated = false;
-    this.cluster.resume(nodeId);
-    this.cluster.heal(nodeId);
-    for (const shardId of shardIds) {
-      this.cluster.delayDelivery({ nodeId, shardId }, 0);
-      this.cluster.releaseDelivery({ nodeId, shardId });
-    }
-    node.start();
-  }
-
-  #landLate(): void {
-    for (const [nodeId, node] of this.nodes) {
-      if (!node.isUp) continue;
-      for (const shardId of shardIds) this.cluster.landLateAppends({ nodeId, shardId });
-    }
-  }
-
-  /** As far as two disks have it, so that nothing is lost with one of them. */
-  #truncate(shardId: ShardId): void {
-    const [, second = 0n] = [...this.nodes.values()]
-      .map(({ durableIndexes }) => durableIndexes[shardId] ?? 0n)
-      .sort((a, b) => (a < b ? 1 : -1));
-    const leaderId = this.cluster.leader(shardId)?.nodeId;
-    const shard = this.nodes.get(leaderId as NodeId)?.process?.shards[shardId];
-    void shard?.truncate(second - 1n);
-  }
-
-  /** Some other disk has everything that the log has not any more. */
-  #mayFallBackTo(nodeId: NodeId, durableIndexes: readonly bigint[]): boolean {
-    return shardIds.every((shardId) => {
-      const first = this.#firstIndexes.get(shardId) ?? 1n;
-      const ownEnough = (durableIndexes[shardId] ?? 0n) + 1n >= first;
-      const others = [...this.nodes.values()].filter((other) => other.nodeId !== nodeId);
-      return (
-        ownEnough || others.some((other) => (other.durableIndexes[shardId] ?? 0n) + 1n >= first)
-      );
-    });
-  }
-
-  readonly #firstIndexes = new Map<ShardId, bigint>();
-
-  /** Asks whoever leads the control shard, until it is done. */
-  async #operator(
-    isDone: () => boolean,
-    ask: (process: NodeProcess) => Promise<unknown>,
-  ): Promise<void> {
-    while (!isDone()) {
-      const leading = this.#leading(0);
-      if (leading) await this.#asked(leading, ask);
-      await this.clock.sleep(OPERATOR_RETRY_MS);
-    }
-  }
-
-  #once(ask: (process: NodeProcess) => Promise<unknown>): void {
-    const leading = this.#leading(0);
-    if (leading) void this.#asked(leading, ask);
-  }
-
-  /** Whatever is refused is refused with a code. Nobody waits for a process that is gone. */
-  async #asked(asked: NodeProcess, ask: (process: NodeProcess) => Promise<unknown>): Promise<void> {
-    const isGone = async (): Promise<void> => {
-      while (this.processes.includes(asked)) await this.clock.sleep(OPERATOR_RETRY_MS);
-    };
-    const answered = ask(asked).catch((error: unknown) => {
-      if (codeOf(error)?.startsWith('RAFTSEAL_') || !this.processes.includes(asked)) return;
-      this.#unexpected('an operation', error);
-    });
-    await Promise.race([answered, isGone()]);
+  async #end(): Promise<void> {
+    this.clients.stop();
+    this.#operator.end();
+    this.keyStates = this.processes.map(({ keys }) => keys.state);
+    for (const node of this.#nodes.values()) node.crash(false);
+    // What is left of the processes comes to rest on the clock of this run, which goes on no more.
+    await settled();
   }
 
   async #probe(shardId: ShardId, resumed: Set<ShardId>): Promise<void> {
     const [counter = ''] = this.clients.keysOf(shardId);
-    while (!resumed.has(shardId)) {
-      const isDone = await this.clients.perform(PROBE_CLIENT + shardId, shardId, [
-        ['INCR', counter],
-      ]);
-      if (isDone) resumed.add(shardId);
-      else await this.clock.sleep(POLL_MS);
+    const client = PROBE_CLIENT + shardId;
+    while (!(await this.clients.perform(client, shardId, [['INCR', counter]]))) {
+      await this.clock.sleep(POLL_MS);
     }
+    resumed.add(shardId);
+  }
+
+  /** What clients can read at the end ends their history. */
+  async #readAll(): Promise<void> {
+    for (const shardId of shardIds) {
+      for (const command of this.clients.readersOf(shardId)) {
+        const read = (): Promise<boolean> => this.clients.perform(PROBE_CLIENT, shardId, [command]);
+        while (this.findings.length === 0 && !(await this.#answer(read()))) {
+          await this.clock.runFor(POLL_MS);
+        }
+      }
+    }
+  }
+
+  async #digestAll(): Promise<void> {
+    for (const { nodeId, shards } of this.processes) {
+      for (const { shardId, kv } of shards) {
+        const found = await this.#answer(kv.digest());
+        if (!found) return this.#stuck(`no digest of shard ${shardId} at ${nodeId}`);
+        this.digests.push(`shard ${shardId}: ${found.index} ${found.digest}`);
+        const { rowsCleartext } = kv.statistics();
+        if (rowsCleartext === 0) continue;
+        const where = `shard ${shardId} at ${nodeId}`;
+        this.findings.push(`invariant 10: ${rowsCleartext} rows of ${where} are in the clear`);
+      }
+    }
+  }
+
+  /** Every shard is led, every log applied everywhere, and everybody was answered. */
+  get #isLevel(): boolean {
+    const { processes } = this;
+    const isWhole = processes.length === nodeIds.length && processes.every((each) => each.isReady);
+    if (!isWhole || this.clients.waiting > 0 || !this.#areSealed) return false;
+    return shardIds.every((shardId) => {
+      const headIndex = BigInt(this.log(shardId).length);
+      const groups = processes.flatMap(({ shards }) => shards[shardId]?.group ?? []);
+      const isLed = groups.some(({ isReadable }) => isReadable);
+      return isLed && groups.every(({ appliedIndex }) => appliedIndex === headIndex);
+    });
+  }
+
+  get #areSealed(): boolean {
+    const groups = this.processes.flatMap(({ shards }) => shards.map(({ group }) => group));
+    return groups.length > 0 && groups.every(({ wrap }) => wrap.kind === 'sealed');
   }
 
   async #until(condition: () => boolean, withinMs: number): Promise<boolean> {
@@ -401,109 +234,72 @@ export class World {
     return true;
   }
 
-  /** Every shard is led, every log applied everywhere, and everybody was answered. */
-  get #isLevel(): boolean {
-    const { processes } = this;
-    return (
-      processes.length === nodeIds.length &&
-      this.clients.waiting === 0 &&
-      this.#areSealed &&
-      shardIds.every((shardId) => {
-        const headIndex = BigInt(this.log(shardId).length);
-        const isApplied = ({ shards }: NodeProcess): boolean =>
-          shards[shardId]?.group.appliedIndex === headIndex;
-        return this.#leading(shardId) !== undefined && processes.every(isApplied);
-      }) &&
-      processes.every(({ isReady }) => isReady)
-    );
-  }
-
-  get #areSealed(): boolean {
-    const { processes } = this;
-    return (
-      processes.length > 0 &&
-      processes.every(({ shards }) => shards.every(({ group }) => group.wrap.kind === 'sealed'))
-    );
-  }
-
-  /** What clients can read at the end ends their history. */
-  async #readAll(): Promise<void> {
-    for (const shardId of shardIds) {
-      for (const key of this.clients.keysOf(shardId)) {
-        const command = this.clients.readerOf(key);
-        const read = (): Promise<boolean> => this.clients.perform(PROBE_CLIENT, shardId, [command]);
-        while (this.findings.length === 0 && !(await this.#settled(read()))) {
-          await this.clock.runFor(POLL_MS);
-        }
-      }
-    }
-  }
-
-  async #digestAll(): Promise<void> {
-    for (const { nodeId, shards } of this.processes) {
-      for (const { shardId, kv } of shards) {
-        const found = await this.#settled(kv.digest());
-        if (!found) return this.#stuck(`invariant 9: no digest of shard ${shardId} at ${nodeId}`);
-        this.digests.push(`shard ${shardId}: ${found.index} ${found.digest}`);
-        const { rowsCleartext } = kv.statistics();
-        if (rowsCleartext > 0) {
-          this.findings.push(
-            `invariant 10: ${rowsCleartext} rows of shard ${shardId} at ${nodeId} are in the clear`,
-          );
-        }
-      }
-    }
-  }
-
   /** Runs until a promise settles; undefined where it does not, or rejects. */
-  async #settled<Result>(promise: Promise<Result>): Promise<Result | undefined> {
-    let result: { readonly value: Result } | undefined;
+  async #answer<Result>(promise: Promise<Result>): Promise<Result | undefined> {
+    let result: Result | undefined;
     let isOver = false;
-    promise.then(
-      (value) => {
-        result = { value };
+    promise
+      .then((value) => {
+        result = value;
+      })
+      .catch((error: unknown) => this.#unexpected('a call at the end', error))
+      .finally(() => {
         isOver = true;
-      },
-      (error: unknown) => {
-        isOver = true;
-        this.#unexpected('a call at the end', error);
-      },
-    );
-    await Promise.resolve();
-    await this.#until(() => isOver, LEVEL_WITHIN_MS);
-    return result?.value;
-  }
-
-  async #end(): Promise<void> {
-    this.clients.stop();
-    this.keyStates = this.processes.map(({ keys }) => keys.state);
-    for (const node of this.nodes.values()) node.crash(false);
-    // What is left of the processes comes to rest on the clock of this run, which goes on no more.
+      });
     await settled();
+    await this.#until(() => isOver, LEVEL_WITHIN_MS);
+    return result;
   }
 
-  #processFor(shardId: number): NodeProcess | undefined {
-    const leaderId = this.cluster.leader(shardId)?.nodeId;
-    const nodeId = leaderId !== undefined && this.#random.chance(0.9) ? leaderId : undefined;
-    const node = this.nodes.get((nodeId ?? this.#random.pick(nodeIds)) as NodeId);
-    return node?.process;
+  #makeNodes(): ReadonlyMap<NodeId, SimulatedNode> {
+    const { clock } = this;
+    const { bornSealed, isPipelined } = this.#schedule;
+    const inReach = (nodeId: string): NodeProcess | undefined => {
+      const node = this.#nodes.get(nodeId as NodeId);
+      return node?.isPaused || node?.isIsolated ? undefined : node?.process;
+    };
+    const latencyMs = (): number => this.#latencyMs();
+    const network = new Network<NodeProcess>({ clock, latencyMs, inReach });
+    const partsOf = (nodeId: NodeId): SimulatedNodeParts => ({
+      nodeId,
+      clock,
+      random: this.#random,
+      cluster: this.#cluster,
+      diskLatencyMs: latencyMs,
+      kekUris: () => this.#operator.kekUris,
+      process: {
+        nodeIds,
+        shardIds,
+        network,
+        clock,
+        bornSealed,
+        plant: this.#plant,
+        appendsInFlightMax: isPipelined ? APPENDS_PIPELINED : 1,
+        controlLeaderId: () => this.#cluster.leader(0)?.nodeId,
+        engine: (shardId) => this.#engine(nodeId, shardId),
+      },
+      mayFallBackTo: (durableIndexes) => this.#mayFallBackTo(nodeId, durableIndexes),
+      onEnded: (ended) => this.clients.processEnded(ended),
+      onHalt: (where, error) => {
+        this.findings.push(`invariant 6: ${where} halted: ${describe(error)}`);
+      },
+      onRefused: (where, error) => {
+        this.findings.push(`invariant 6: ${where} does not start: ${describe(error)}`);
+      },
+    });
+    return new Map(nodeIds.map((nodeId) => [nodeId, new SimulatedNode(partsOf(nodeId))]));
   }
 
-  #leading(shardId: ShardId): NodeProcess | undefined {
-    return this.processes.find(({ shards }) => shards[shardId]?.group.isReadable === true);
-  }
-
-  /** Outcomes of appends are counted. */
+  /** The engine of a node, watched. */
   #engine(nodeId: NodeId, shardId: number): RaftEngine {
-    const engine = this.cluster.engine(nodeId, shardId);
-    const { appends } = this;
+    const engine = this.#cluster.engine(nodeId, shardId);
+    const firstIndexes = this.#firstIndexes;
     const plant = this.#plant;
     return {
       limits: engine.limits,
       elect: (signal, candidacy) => engine.elect(signal, candidacy),
       append: async (request) => {
         const outcome = await engine.append(request);
-        appends.set(outcome.outcome, (appends.get(outcome.outcome) ?? 0) + 1);
         if (outcome.outcome !== 'done') plant?.onNotAppended?.(nodeId);
         return outcome;
       },
@@ -511,41 +307,39 @@ export class World {
       bounds: () => engine.bounds(),
       truncate: async (throughIndex) => {
         await engine.truncate(throughIndex);
-        const first = throughIndex + 1n;
-        const known = this.#firstIndexes.get(shardId as ShardId) ?? 1n;
-        if (first > known) this.#firstIndexes.set(shardId as ShardId, first);
+        const known = firstIndexes.get(shardId) ?? 1n;
+        if (throughIndex >= known) firstIndexes.set(shardId, throughIndex + 1n);
       },
       members: () => engine.members(),
       close: () => engine.close(),
     };
   }
 
-  #keks(): KekSet {
-    const provider = (name: string, byte: number) =>
-      kekInMemory({ kek: Buffer.alloc(32, byte), kekUri: `memory:${name}` });
-    void this.#hasKeksTwice;
-    return KekSet.of(provider('one', 1), provider('two', 2));
+  /** Whether the disks, with one that goes back so far, still have what the logs have not. */
+  #mayFallBackTo(nodeId: NodeId, durableIndexes: readonly bigint[]): boolean {
+    const others = [...this.#nodes.values()].filter((node) => node.nodeId !== nodeId);
+    const disks = [durableIndexes, ...others.map((node) => node.durableIndexes)];
+    return shardIds.every((shardId) => {
+      const first = this.#firstIndexes.get(shardId) ?? 1n;
+      return disks.some((indexes) => (indexes[shardId] ?? 0n) + 1n >= first);
+    });
+  }
+
+  #processFor(shardId: number): NodeProcess | undefined {
+    const leaderId = this.#cluster.leader(shardId)?.nodeId as NodeId | undefined;
+    const isKnown = this.#random.below(100) < KNOWING_PERCENT;
+    const nodeId = isKnown && leaderId ? leaderId : this.#random.pick(nodeIds);
+    return this.#nodes.get(nodeId)?.process;
   }
 
   /** Mostly short; now and then something takes long. */
   #latencyMs(): number {
-    const random = this.#latencies;
-    const fraction = random.fraction();
-    return random.chance(0.03) ? fraction * 60 : fraction * 1.5;
+    const fraction = this.#latencies.fraction();
+    return this.#latencies.chance(0.03) ? fraction * 60 : fraction * 1.5;
   }
 
   #wallClock(): number {
     return Math.floor(this.#wallOffsetMs + this.clock.nowMs + this.#latencies.fraction() * SKEW_MS);
-  }
-
-  #node(nodeId: NodeId): SimulatedNode {
-    const node = this.nodes.get(nodeId);
-    assert(node, `there is a node ${nodeId}`);
-    return node;
-  }
-
-  #halted(where: string, error: unknown): void {
-    this.findings.push(`invariant 6: ${where} halted: ${describe(error)}`);
   }
 
   #unexpected(where: string, error: unknown): void {
@@ -553,7 +347,7 @@ export class World {
     this.findings.push(`uncaught: ${where}: ${text}`);
   }
 
-  #stuck(finding: string): void {
+  #stuck(found: string): void {
     if (this.findings.length > 0) return;
     const states = this.processes.map(({ nodeId, shards, isReady }) => {
       const groups = shards.map(
@@ -561,14 +355,11 @@ export class World {
       );
       return `${nodeId}${isReady ? '' : ' (starting)'}: ${groups.join(', ')}`;
     });
-    const heads = shardIds.map((id) => this.log(id).length).join(', ');
+    const heads = shardIds.map((shardId) => this.log(shardId).length).join(', ');
     this.findings.push(
-      `${finding}: ${states.join('; ')}; heads ${heads}; ${this.clients.waiting} wait`,
+      `invariant 12: ${found} of the last fault; ${states.join('; ')}; heads ${heads}; ` +
+        `${this.clients.waiting} clients wait`,
     );
-  }
-
-  #count(kind: ActKind): void {
-    this.faults.set(kind, (this.faults.get(kind) ?? 0) + 1);
   }
 }
 
