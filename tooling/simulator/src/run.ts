@@ -1,7 +1,8 @@
 /** One run and what it showed, as data that travels between processes. */
+import { createHash } from 'node:crypto';
 import { check } from './checks.ts';
 import { type PlantName, plantOf } from './plants.ts';
-import { type Schedule, scheduleOf } from './schedule.ts';
+import { type Schedule, scheduleOf, shardIds } from './schedule.ts';
 import { World } from './world.ts';
 
 export interface RunReport {
@@ -9,6 +10,8 @@ export interface RunReport {
   /** None where everything held. */
   readonly findings: readonly string[];
   readonly undecided: number;
+  /** SHA-256 of every entry of every log: the same for the same run. */
+  readonly fingerprint: string;
   readonly counts: Readonly<Record<string, number>>;
   /** By kind. */
   readonly faults: Readonly<Record<string, number>>;
@@ -22,6 +25,7 @@ export async function simulate(schedule: Schedule, plant?: PlantName): Promise<R
     seed: schedule.seed,
     findings,
     undecided,
+    fingerprint: fingerprintOf(world),
     faults,
     counts: {
       operations: world.clients.operations.length,
@@ -32,6 +36,12 @@ export async function simulate(schedule: Schedule, plant?: PlantName): Promise<R
       'virtual ms': Math.round(world.clock.nowMs),
     },
   };
+}
+
+function fingerprintOf(world: World): string {
+  const hash = createHash('sha256');
+  for (const { payload } of shardIds.flatMap((shardId) => world.log(shardId))) hash.update(payload);
+  return hash.digest('hex');
 }
 
 export function simulateSeed(seed: number, plant?: PlantName): Promise<RunReport> {

@@ -191,7 +191,7 @@ export function scheduleOf(seed: number): Schedule {
     bornSealed,
     isPipelined,
     clients: 2 + random.below(4),
-    thinkMs: random.pick([10, 30, 60]),
+    thinkMs: random.pick([15, 40, 80]),
     actions: acts.map((act) => ({ ...act, afterMs: duration(random, gapMs) })),
   };
 }
