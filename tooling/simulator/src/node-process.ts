@@ -46,6 +46,8 @@ export interface NodeProcessParts {
   readonly bornSealed: boolean;
   readonly appendsInFlightMax: number;
   readonly onHalt: (shardId: number, error: unknown) => void;
+  /** A snapshot of another node was installed. */
+  readonly onRestored: () => void;
   /** Changes what was put together: a fault of wiring. */
   readonly plant: Plant | undefined;
   readonly clock: VirtualClock;
@@ -221,8 +223,10 @@ export class NodeProcess {
     await this.operations.recordRegistration(request);
   }
 
-  restore(shardId: number, signal: AbortSignal): ReturnType<SnapshotExchange['restore']> {
-    return this.snapshots.restore(shardId, signal);
+  async restore(shardId: number, signal: AbortSignal): ReturnType<SnapshotExchange['restore']> {
+    const restored = await this.snapshots.restore(shardId, signal);
+    this.#parts.onRestored();
+    return restored;
   }
 
   /** The process is gone; what is left of it is told to stop, and reaches nothing any more. */

@@ -17,6 +17,9 @@ export interface RunReport {
   readonly faults: Readonly<Record<string, number>>;
 }
 
+/** That a cluster is made with. */
+const FIRST_KEYS = 3;
+
 export async function simulate(schedule: Schedule, plant?: PlantName): Promise<RunReport> {
   const world = await World.run(schedule, plantOf(plant));
   const { findings, undecided } = check(world);
@@ -31,6 +34,9 @@ export async function simulate(schedule: Schedule, plant?: PlantName): Promise<R
       operations: world.clients.operations.length,
       entries: world.entries,
       seals: world.seals.seals,
+      rotations: Math.max(0, (world.keyStates[0]?.keys.size ?? 0) - FIRST_KEYS),
+      'snapshots installed': world.snapshots,
+      starts: world.starts,
       'starts refused': world.refusedStarts,
       steps: world.clock.steps,
       'virtual ms': Math.round(world.clock.nowMs),

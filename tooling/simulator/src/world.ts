@@ -4,6 +4,7 @@
  * taken away, and the cluster has to become whole again.
  */
 import { codeOf, type KeyState, type LogEntry, type RaftEngine } from '@raftseal/interface';
+import type { KvDigest } from '@raftseal/kv';
 import { type SimulatedCluster, simulatedCluster } from '@raftseal/raft-engine-simulated';
 import { Random } from '@raftseal/rigs/random';
 import { Clients } from './clients.ts';
@@ -38,6 +39,7 @@ export class World {
   readonly clients: Clients;
   readonly seals: SealRecorder = new SealRecorder();
   readonly nemesis: Nemesis;
+  snapshots = 0;
   /** What was found wrong; each begins with what it is against. */
   readonly findings: string[] = [];
   /** Of every node that was up at the end. */
@@ -130,6 +132,10 @@ export class World {
     return refused.reduce((sum, count) => sum + count, 0);
   }
 
+  get starts(): number {
+    return [...this.#nodes.values()].reduce((sum, { starts }) => sum + starts, 0);
+  }
+
   get processes(): readonly NodeProcess[] {
     return [...this.#nodes.values()].flatMap(({ process: running }) => (running ? [running] : []));
   }
@@ -194,17 +200,35 @@ export class World {
   }
 
   async #digestAll(): Promise<void> {
+    for (const shardId of shardIds) {
+      const untilMs = this.clock.nowMs + LEVEL_WITHIN_MS;
+      let digests = await this.#digestsOf(shardId);
+      // What a node has asked for on its own may be appended meanwhile.
+      while (new Set(digests.map(({ index }) => index)).size > 1 && this.clock.nowMs < untilMs) {
+        await this.#until(() => this.#isLevel, LEVEL_WITHIN_MS);
+        digests = await this.#digestsOf(shardId);
+      }
+      for (const { index, digest } of digests)
+        this.digests.push(`shard ${shardId}: ${index} ${digest}`);
+    }
     for (const { nodeId, shards } of this.processes) {
       for (const { shardId, kv } of shards) {
-        const found = await this.#answer(kv.digest());
-        if (!found) return this.#stuck(`no digest of shard ${shardId} at ${nodeId}`);
-        this.digests.push(`shard ${shardId}: ${found.index} ${found.digest}`);
         const { rowsCleartext } = kv.statistics();
         if (rowsCleartext === 0) continue;
         const where = `shard ${shardId} at ${nodeId}`;
         this.findings.push(`invariant 10: ${rowsCleartext} rows of ${where} are in the clear`);
       }
     }
+  }
+
+  async #digestsOf(shardId: ShardId): Promise<readonly KvDigest[]> {
+    const digests: KvDigest[] = [];
+    for (const { shards } of this.processes) {
+      const kv = shards[shardId]?.kv;
+      const found = kv && (await this.#answer(kv.digest()));
+      if (found) digests.push(found);
+    }
+    return digests;
   }
 
   /** Every shard is led, every log applied everywhere, and everybody was answered. */
@@ -275,6 +299,7 @@ export class World {
         bornSealed,
         plant: this.#plant,
         appendsInFlightMax: isPipelined ? APPENDS_PIPELINED : 1,
+        onRestored: () => this.snapshots++,
         controlLeaderId: () => this.#cluster.leader(0)?.nodeId,
         engine: (shardId) => this.#engine(nodeId, shardId),
       },

@@ -69,5 +69,5 @@ it('the same seed is the same run, to the byte', async () => {
   const first = await simulateSeed(8);
   await simulateSeed(9);
   expect(await simulateSeed(8)).toEqual(first);
-  expect(first.counts['operations']).toBeGreaterThan(10);
+  expect(first.counts.operations).toBeGreaterThan(10);
 });
