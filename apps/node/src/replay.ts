@@ -30,7 +30,11 @@ export async function replayLogs(parts: ReplayParts): Promise<void> {
       shard.group.halt(error);
     });
   }
-  await audit.settle(keys.state, 'found at start');
+  const { state } = keys;
+  for (const { shardId, isHalted, kv } of shards) {
+    if (!isHalted) checkNoEntryIsPassed({ shardId, durableIndex: kv.durableIndex, state }, audit);
+  }
+  await audit.settle(state, 'found at start');
   // As of before the replay: what is applied meanwhile is recorded before the key state has it.
   const recorded = new Map(audit.recorded);
   const rows = keys.registry.rows();
@@ -47,12 +51,10 @@ export async function replayLogs(parts: ReplayParts): Promise<void> {
 
 async function checkShardLog(
   { shardId, kv: { durableIndex } }: NodeShard,
-  { keys, engine, audit }: ReplayParts,
+  { keys, engine }: ReplayParts,
 ): Promise<void> {
   const { state } = keys;
-  const age = { shardId, durableIndex, state };
-  const headIndex = await checkLog(engine(shardId), age);
-  checkNoEntryIsPassed(age, audit);
+  const headIndex = await checkLog(engine(shardId), { shardId, durableIndex, state });
   if (state.sealedOnlyIndex !== undefined) {
     const cutoverIndex = state.cutoverIndex.get(shardId);
     await checkLogSealedOnly(engine(shardId), { shardId, cutoverIndex });

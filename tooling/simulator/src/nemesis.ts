@@ -20,6 +20,9 @@ export interface NemesisParts {
   readonly jumpClock: (byMs: number) => void;
 }
 
+/** A flush of a store takes about so long. */
+const FLUSHED_MS = 25;
+
 type Crash = Act & { readonly kind: 'crash' };
 
 export class Nemesis {
@@ -154,8 +157,17 @@ export class Nemesis {
     }
   }
 
-  /** As far as two disks have it, so that nothing is lost with one of them. */
+  /** Whoever lags behind has to catch up from a snapshot. */
   #truncate(shardId: ShardId): void {
+    const { clock, nodes } = this.#parts;
+    for (const { process } of nodes.values()) {
+      process?.shards[shardId]?.kv.flush().catch(() => undefined);
+    }
+    clock.after(FLUSHED_MS, () => this.#truncateFlushed(shardId));
+  }
+
+  /** As far as two disks have it, so that nothing is lost with one of them. */
+  #truncateFlushed(shardId: ShardId): void {
     const { cluster, nodes } = this.#parts;
     const [, second = 0n] = [...nodes.values()]
       .map(({ durableIndexes }) => durableIndexes[shardId] ?? 0n)

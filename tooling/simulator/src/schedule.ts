@@ -100,7 +100,7 @@ function duration(random: Random, typicalMs: number): number {
 
 function found(random: Random): DiskFound {
   const drawn = random.below(100);
-  return drawn < 10 ? 'old' : drawn < 16 ? 'old keys' : 'same';
+  return drawn < 15 ? 'old' : drawn < 22 ? 'old keys' : 'same';
 }
 
 const calm: readonly (readonly [weight: number, draw: Draw])[] = [
@@ -141,7 +141,7 @@ const calm: readonly (readonly [weight: number, draw: Draw])[] = [
   ],
   [3, (random) => ({ kind: 'copy disk', node: node(random) })],
   [6, (random) => ({ kind: 'flush store', node: node(random), shard: shard(random) })],
-  [3, (random) => ({ kind: 'truncate', shard: shard(random) })],
+  [6, (random) => ({ kind: 'truncate', shard: shard(random) })],
   [
     5,
     (random) => ({ kind: 'rotate', purpose: random.pick(['raft', 'storage', 'index'] as const) }),
