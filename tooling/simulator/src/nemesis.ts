@@ -62,7 +62,10 @@ export class Nemesis {
         cluster.depose(act.shard);
         break;
       case 'elect':
-        if (this.#node(act.node).isUp) cluster.elect({ nodeId: act.node, shardId: act.shard });
+        // Nobody else is elected before: it has to be one that stands.
+        if (this.#node(act.node).process?.isReady) {
+          cluster.elect({ nodeId: act.node, shardId: act.shard });
+        }
         break;
       case 'clock jump':
         jumpClock(act.byMs);
