@@ -107,7 +107,8 @@ export class Checkpointer {
   /** Whether checkpoints wait: for `release`, or for a key that is good for them. */
   get held(): boolean {
     const { seal } = this.#sealing;
-    return this.#held || (seal !== 'cleartext' && seal.isUsedUp === true);
+    if (this.#held || seal === 'cleartext') return this.#held;
+    return seal.isUsedUp === true || seal.activeDekId === undefined;
   }
 
   release(): void {

@@ -5,7 +5,7 @@ import type { RowSeal } from '@raftseal/interface';
 import { afterEach, describe, expect, it } from 'vitest';
 import { encodeCommand, KvStateMachine } from '../src/index.ts';
 import { TestBatch } from './support/batch.ts';
-import { rowSeal, STORAGE_DEK } from './support/seal.ts';
+import { inactiveRowSeal, rotate, rowSeal, STORAGE_DEK } from './support/seal.ts';
 import { TestShard } from './support/shard.ts';
 
 const shards: TestShard[] = [];
@@ -61,6 +61,25 @@ describe('a checkpoint', () => {
     expect(shard.machine.pressure).toBe(0);
     isUsedUp = false;
     await until(() => shard.machine.durableIndex === shard.machine.appliedIndex);
+  });
+
+  it('invariant 12: waits until rows can be sealed, which ends no shard, and goes on then', async () => {
+    const shard = await openShard({ checkpointIdleMs: 100, checkpointAgeMs: 100 });
+    countUp(shard, 0, 2);
+    const durable = await shard.machine.flush();
+    // As after a snapshot: the key state says that rows are sealed, and this process may not yet.
+    const seal = inactiveRowSeal();
+    shard.machine.sealRows(seal);
+    countUp(shard, 1, 2);
+    expect(await shard.machine.flush()).toBe(durable);
+    await new Promise((resolve) => setTimeout(resolve, 250));
+    expect(shard.machine.durableIndex).toBe(durable);
+    await expect(shard.machine.snapshot()).rejects.toMatchObject({
+      code: 'RAFTSEAL_KV_CHECKPOINTS_HELD',
+    });
+    rotate(seal, STORAGE_DEK);
+    await until(() => shard.machine.durableIndex === shard.machine.appliedIndex);
+    expect(shard.machine.statistics().rowsCleartext).toBe(0);
   });
 
   it('invariant 9: holds the state of one index, though every key changes while it is gathered', async () => {

@@ -188,6 +188,11 @@ export class NodeProcess {
     });
   }
 
+  /** It may seal entries and rows under the active keys, or there are none. */
+  get isRegistered(): boolean {
+    return this.#registration.isComplete;
+  }
+
   get leadsControl(): boolean {
     return this.#controlShard.group.isReadable;
   }

@@ -234,7 +234,8 @@ export class World {
   /** Every shard is led, every log applied everywhere, and everybody was answered. */
   get #isLevel(): boolean {
     const { processes } = this;
-    const isWhole = processes.length === nodeIds.length && processes.every((each) => each.isReady);
+    const isWell = ({ isReady, isRegistered }: NodeProcess): boolean => isReady && isRegistered;
+    const isWhole = processes.length === nodeIds.length && processes.every(isWell);
     if (!isWhole || this.clients.waiting > 0 || !this.#areSealed) return false;
     return shardIds.every((shardId) => {
       const headIndex = BigInt(this.log(shardId).length);

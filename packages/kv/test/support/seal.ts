@@ -18,19 +18,24 @@ export function rowSeal(
   dekId = STORAGE_DEK,
   isUsedUp = (): boolean => false,
 ): StoreRowSeal {
+  const seal = inactiveRowSeal(fill, isUsedUp);
+  rotate(seal, dekId, nonceEpoch);
+  return seal;
+}
+
+/** One that can open, and seal nothing before a DEK is the active one. */
+export function inactiveRowSeal(fill = 1, isUsedUp = (): boolean => false): StoreRowSeal {
   const keyring = new Keyring();
   keyring.add(INDEX_DEK, 'index', new Uint8Array(32).fill(3));
   keyring.add(STORAGE_DEK, 'storage', new Uint8Array(32).fill(4));
   keyring.add(NEXT_DEK, 'storage', new Uint8Array(32).fill(5));
   keyring.add(LAST_DEK, 'storage', new Uint8Array(32).fill(6));
-  const seal = new StoreRowSeal({
+  return new StoreRowSeal({
     clusterId: new Uint8Array(16).fill(fill),
     keyring,
     indexDekId: INDEX_DEK,
     isUsedUp,
   });
-  rotate(seal, dekId, nonceEpoch);
-  return seal;
 }
 
 /** Makes another DEK the active one. */
