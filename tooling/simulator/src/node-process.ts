@@ -310,6 +310,7 @@ async function openShard(
       engine: engine(shardId),
       keyLifecycle: keys.lifecycle,
       wrap: keys.installer.wrapOf(shardId),
+      dekMayCome: () => true,
       seal: keys.state.storageIndex === undefined ? 'cleartext' : keys.rowSeal,
       peers: {
         reads: 'lease',
