@@ -44,7 +44,8 @@ export async function runFleet(options: FleetOptions): Promise<Totals> {
     const worker = fork(program, [], { execArgv });
     try {
       for (let range = takeRange(); range; range = takeRange()) {
-        totals = added(totals, await asked(worker, range));
+        const found = await asked(worker, range);
+        totals = added(totals, found);
         onProgress?.(totals);
       }
     } finally {
