@@ -142,12 +142,14 @@ function sharedFields(state: KeyState): ReadonlyMap<string, string> {
   return new Map(fields.map(([field, value]) => [field, textOf(value)]));
 }
 
+/** The same text for the same value, in whatever order maps and fields were filled. */
 function textOf(value: unknown): string {
   if (value instanceof Uint8Array) return Buffer.from(value).toString('hex');
-  if (value instanceof Map || value instanceof Set) return `[${[...value].map(textOf).sort()}]`;
-  if (Array.isArray(value)) return `[${value.map(textOf)}]`;
+  if (value instanceof Map || value instanceof Set) {
+    return `[${[...value].map(textOf).toSorted().join(', ')}]`;
+  }
+  if (Array.isArray(value)) return `[${value.map(textOf).join(', ')}]`;
   if (typeof value !== 'object' || value === null) return String(value);
-  return `{${Object.entries(value)
-    .map(([name, field]) => `${name}: ${textOf(field)}`)
-    .sort()}}`;
+  const fields = Object.entries(value).map(([name, field]) => `${name}: ${textOf(field)}`);
+  return `{${fields.toSorted().join(', ')}}`;
 }

@@ -56,7 +56,7 @@ function printTable(totals: Totals, seconds: number): void {
     ...Object.entries(totals.counts),
     ['faults', faults],
     ...Object.entries(totals.faults)
-      .sort()
+      .toSorted(([a], [b]) => a.localeCompare(b))
       .map(([kind, count]): [string, number] => [`  ${kind}`, count]),
     ['seconds', seconds.toFixed(1)],
     ['seeds/s', (totals.seeds / seconds).toFixed(1)],

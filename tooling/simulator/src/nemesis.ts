@@ -3,9 +3,11 @@ import type { SimulatedCluster } from '@raftseal/raft-engine-simulated';
 import type { Operator } from './operator.ts';
 import {
   type Act,
-  type ActKind,
-  faultKinds,
+  type Fault,
+  type FaultKind,
+  isFault,
   type NodeId,
+  type Operation,
   type ShardId,
   shardIds,
 } from './schedule.ts';
@@ -23,10 +25,10 @@ export interface NemesisParts {
 /** A flush of a store takes about so long. */
 const FLUSHED_MS = 25;
 
-type Crash = Act & { readonly kind: 'crash' };
+type Crash = Fault & { readonly kind: 'crash' };
 
 export class Nemesis {
-  readonly faults: Map<ActKind, number> = new Map();
+  readonly faults: Map<FaultKind, number> = new Map();
   readonly #parts: NemesisParts;
 
   constructor(parts: NemesisParts) {
@@ -34,7 +36,12 @@ export class Nemesis {
   }
 
   act(act: Act): void {
-    if (faultKinds.has(act.kind)) this.faults.set(act.kind, (this.faults.get(act.kind) ?? 0) + 1);
+    if (isFault(act)) this.#break(act);
+    else this.#operate(act);
+  }
+
+  #break(act: Fault): void {
+    this.faults.set(act.kind, (this.faults.get(act.kind) ?? 0) + 1);
     const { cluster, jumpClock } = this.#parts;
     switch (act.kind) {
       case 'crash':
@@ -70,8 +77,6 @@ export class Nemesis {
       case 'clock jump':
         jumpClock(act.byMs);
         break;
-      default:
-        this.#operate(act);
     }
   }
 
@@ -92,8 +97,7 @@ export class Nemesis {
     this.#landLate();
   }
 
-  /** What an operator, or a node itself, does. */
-  #operate(act: Act): void {
+  #operate(act: Operation): void {
     const { operator } = this.#parts;
     switch (act.kind) {
       case 'copy disk':
@@ -116,8 +120,6 @@ export class Nemesis {
       case 'rewrap':
         void operator.rewrap();
         break;
-      default:
-        throw new Error(`${act.kind} is no operation`);
     }
   }
 

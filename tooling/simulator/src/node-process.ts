@@ -282,10 +282,9 @@ export class NodeProcess {
 
   async #fetchSnapshot(to: string, shardId: number): Promise<PeerSnapshot> {
     const { network, nodeId: from } = this.#parts;
-    const { header, chunks, release } = await network.call({ from, to }, (other) =>
-      other.snapshots.offer(shardId),
-    );
-    return { header, chunks: network.stream({ from, to }, chunks), release };
+    const offered = await network.call({ from, to }, (other) => other.snapshots.offer(shardId));
+    const chunks = network.stream({ from, to }, offered.chunks);
+    return { header: offered.header, chunks, release: () => offered.release() };
   }
 }
 

@@ -28,7 +28,8 @@ type Lasting =
   | { readonly kind: 'pause' | 'partition'; readonly node: NodeId }
   | { readonly kind: 'hold delivery'; readonly node: NodeId; readonly shard: ShardId };
 
-export type Act =
+/** What breaks something. */
+export type Fault =
   | (Lasting & { readonly forMs: number })
   | {
       readonly kind: 'delay delivery';
@@ -45,7 +46,10 @@ export type Act =
   | { readonly kind: 'land late' }
   | { readonly kind: 'depose'; readonly shard: ShardId }
   | { readonly kind: 'elect'; readonly node: NodeId; readonly shard: ShardId }
-  | { readonly kind: 'clock jump'; readonly byMs: number }
+  | { readonly kind: 'clock jump'; readonly byMs: number };
+
+/** What an operator does, or a node itself. */
+export type Operation =
   /** Keeps a copy of the disk, for a restart with an old one. */
   | { readonly kind: 'copy disk'; readonly node: NodeId }
   | { readonly kind: 'flush store'; readonly node: NodeId; readonly shard: ShardId }
@@ -55,22 +59,22 @@ export type Act =
   | { readonly kind: 'rotate'; readonly purpose: KeyPurpose }
   | { readonly kind: 'rewrap' };
 
+export type Act = Fault | Operation;
 export type Action = Act & { readonly afterMs: number };
-export type ActKind = Act['kind'];
+export type FaultKind = Fault['kind'];
 
-/** Those that break something, as opposed to what an operator or the node itself does. */
-export const faultKinds: ReadonlySet<ActKind> = new Set<ActKind>([
-  'crash',
-  'pause',
-  'partition',
-  'hold delivery',
-  'delay delivery',
-  'append fault',
-  'land late',
-  'depose',
-  'elect',
-  'clock jump',
+const operationKinds: ReadonlySet<Act['kind']> = new Set<Operation['kind']>([
+  'copy disk',
+  'flush store',
+  'truncate',
+  'enable encryption',
+  'rotate',
+  'rewrap',
 ]);
+
+export function isFault(act: Act): act is Fault {
+  return !operationKinds.has(act.kind);
+}
 
 export interface Schedule {
   /** Of everything that is not in the schedule: the order of events, the load, random bytes. */
