@@ -108,6 +108,17 @@ function controlPart(state: KeyState, replicated: ReplicatedKeyState): Partial<K
 }
 
 /** The keys themselves where every epoch is high enough. */
+/**
+ * The state of before with the nonce epochs of the next one, where they are higher; undefined where
+ * none is. It has to be durable before rows of these epochs are: a process of this node that ran on
+ * another copy of its disk has registered them.
+ */
+export function raisedTo(before: KeyState, next: KeyState): KeyState | undefined {
+  const epochs = new Map([...next.keys].map(([dekId, { nonceEpoch }]) => [dekId, nonceEpoch]));
+  const keys = withEpochs(before.keys, epochs);
+  return keys === before.keys ? undefined : { ...before, keys };
+}
+
 function withEpochs(
   keys: KeyState['keys'],
   lastEpochs: ReadonlyMap<number, number>,

@@ -20,7 +20,7 @@ import {
   type WriterRegistry,
 } from '@raftseal/interface';
 import type { SidecarMac } from '@raftseal/sidecar';
-import { adoption } from './adoption.ts';
+import { adoption, raisedTo } from './adoption.ts';
 import type { NoteEntry } from './applied-entry.ts';
 import type { UnwrapDek } from './dek-unwrap.ts';
 import { DerivedKeys } from './derived-keys.ts';
@@ -375,6 +375,8 @@ export class KeyLifecycle {
     const onDurable: Step['onDurable'] = (before) => this.#claims.follow(entry, { before, isNew });
     for (const effect of effects) {
       if (effect.kind === 'sidecar') await this.#parts.note?.({ ...place, entry, outcome });
+      const raised = effect.kind === 'writer-rows' ? raisedTo(this.#state, state) : undefined;
+      if (raised) await this.#perform({ kind: 'sidecar' }, { state: raised });
       await this.#perform(effect, { state, onDurable });
     }
     return outcome;

@@ -3,7 +3,7 @@
  * replays the log, and has to arrive where a process arrives that never ended.
  */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import type { KeyLifecycleEntry } from '../src/index.ts';
+import { checkNonceEpochs, checkRegistry, type KeyLifecycleEntry } from '../src/index.ts';
 import {
   backup,
   bootstrapEntry,
@@ -88,6 +88,9 @@ async function interrupted(
   );
   if (!ended) return undefined;
   const next = await Process.start(disk);
+  // As a start does: whatever the crash left, it is not taken for an old copy.
+  checkRegistry(next.state, next.registry);
+  checkNonceEpochs(next.state, next.registry);
   await live(next, life.slice(from));
   return next;
 }
