@@ -107,7 +107,6 @@ function controlPart(state: KeyState, replicated: ReplicatedKeyState): Partial<K
   return { ...control, keys };
 }
 
-/** The keys themselves where every epoch is high enough. */
 /**
  * The state of before with the nonce epochs of the next one, where they are higher; undefined where
  * none is. It has to be durable before rows of these epochs are: a process of this node that ran on
@@ -119,6 +118,7 @@ export function raisedTo(before: KeyState, next: KeyState): KeyState | undefined
   return keys === before.keys ? undefined : { ...before, keys };
 }
 
+/** The keys themselves where every epoch is high enough. */
 function withEpochs(
   keys: KeyState['keys'],
   lastEpochs: ReadonlyMap<number, number>,
