@@ -81,6 +81,7 @@ export async function openFoundations(
   for (const outOfReach of keks.outOfReach) {
     log.warn(outOfReach, 'a KEK is out of reach: keys are opened with the others, none is made');
   }
+  const shards: NodeShard[] = [];
   // A cluster that was sealed while this node was down or is restarted is joined as it is.
   const keys = await NodeKeys.open(
     {
@@ -89,11 +90,15 @@ export async function openFoundations(
       encryption: config.encryption === 'on' || (!keks.isEmpty && source.peers) ? 'on' : 'off',
       keks,
       note: audit.note,
-      onKekAway: (error) =>
+      onKekAway: (error) => {
         log.warn(
           { code: codeOf(error instanceof Error ? error.cause : error) },
           'no KEK of a new key is in reach: shard 0 of this node waits until one is back',
-        ),
+        );
+        // Other nodes may reach theirs.
+        const control = source.peers && shards[CONTROL_SHARD];
+        return control?.group.standAside() ?? (() => undefined);
+      },
       onOpenFailure: (layer, error) => counters.openFailed(layer, error),
     },
     teardown,
@@ -101,7 +106,6 @@ export async function openFoundations(
   const shardIds = Array.from({ length: directory.shardCount }, (_, shardId) => shardId);
   const logs = await source.open(directory, shardIds);
   teardown.add(() => logs.close());
-  const shards: NodeShard[] = [];
   const foundations = { config, log, directory, audit, counters, keys, logs, shards };
   for (const shardId of shardIds) {
     shards.push(await openShard(shardId, { ...foundations, peers: source.peers }, teardown));

@@ -3,7 +3,7 @@
  * in the order in which nothing is burnt by a refusal.
  */
 import { join } from 'node:path';
-import { KeyLifecycle, type NoteEntry } from '@raftseal/applier';
+import { KeyLifecycle, type NoteEntry, type OnKekAway } from '@raftseal/applier';
 import { type ClusterKeys, Keyring, type RaftSeal, type StoreRowSeal } from '@raftseal/envelope';
 import { type KeyState, RaftsealError } from '@raftseal/interface';
 import type { SidecarFileSystem } from '@raftseal/sidecar';
@@ -30,7 +30,7 @@ export interface NodeKeysOptions {
   /** Keeps a record of every entry. Default: nobody does. */
   readonly note?: NoteEntry;
   /** Told when an entry begins to wait for a KEK. Default: nobody is. */
-  readonly onKekAway?: (error: unknown) => void;
+  readonly onKekAway?: OnKekAway;
   /** Told of envelopes that did not open. Default: nobody is. */
   readonly onOpenFailure?: NodeCounters['openFailed'];
 }

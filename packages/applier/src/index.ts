@@ -43,6 +43,7 @@ export {
   type RotateDekEntry,
 } from './entry.ts';
 export { CLAIM_ID_BYTES } from './entry-rules.ts';
+export type { OnKekAway } from './kek-wait.ts';
 export {
   type Installer,
   KeyLifecycle,

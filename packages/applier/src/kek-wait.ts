@@ -8,14 +8,17 @@ import type { StateWaits } from './state-waits.ts';
 /** A KEK behind a service is tried for 15 s as it is. */
 const PAUSE_MS = 1_000;
 
+/** Told why; what it returns is called when the wait is over, however it ends. */
+export type OnKekAway = (error: unknown) => () => void;
+
 export class KekWait {
   readonly #waits: StateWaits;
-  readonly #onKekAway: (error: unknown) => void;
+  readonly #onKekAway: OnKekAway;
   #waiting = 0;
 
-  constructor(waits: StateWaits, onKekAway: ((error: unknown) => void) | undefined) {
+  constructor(waits: StateWaits, onKekAway: OnKekAway = () => () => undefined) {
     this.#waits = waits;
-    this.#onKekAway = onKekAway ?? (() => undefined);
+    this.#onKekAway = onKekAway;
   }
 
   /** From when a KEK was found to be away until what needs it is done. */
@@ -31,24 +34,29 @@ export class KekWait {
     signal: AbortSignal | undefined,
     act: () => Promise<Result>,
   ): Promise<Result> {
-    let hasWaited = false;
+    let end: (() => void) | undefined;
     try {
       for (;;) {
         try {
           return await act();
         } catch (error) {
           if (!isKekAway(error)) throw error;
-          if (!hasWaited) {
-            this.#waiting++;
-            this.#onKekAway(error);
-          }
-          hasWaited = true;
+          end ??= this.#begin(error);
         }
         await this.#waits.pause(PAUSE_MS, signal);
       }
     } finally {
-      if (hasWaited) this.#waiting--;
+      end?.();
     }
+  }
+
+  #begin(error: unknown): () => void {
+    this.#waiting++;
+    const back = this.#onKekAway(error);
+    return () => {
+      this.#waiting--;
+      back();
+    };
   }
 }
 

@@ -27,7 +27,7 @@ import { DerivedKeys } from './derived-keys.ts';
 import { type Effect, type Install, installsOf, type Outcome } from './effect.ts';
 import { failed, failingWith } from './effect-failure.ts';
 import { decodeEntry, type KeyLifecycleEntry } from './entry.ts';
-import { KekWait } from './kek-wait.ts';
+import { KekWait, type OnKekAway } from './kek-wait.ts';
 import { type NonceClaim, NonceClaims } from './nonce-claims.ts';
 import { encodeReplicatedKeyState } from './replicated-codec.ts';
 import { type ReplicatedKeyState, replicatedKeyState } from './replicated-key-state.ts';
@@ -72,7 +72,7 @@ export interface KeyLifecycleParts {
   /** Default: nobody keeps a record of entries. */
   readonly note?: NoteEntry;
   /** Told when an entry begins to wait, because every KEK of a key is out of reach. */
-  readonly onKekAway?: (error: unknown) => void;
+  readonly onKekAway?: OnKekAway;
 }
 
 export interface PlacedEntry {

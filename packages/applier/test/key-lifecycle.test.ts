@@ -317,10 +317,13 @@ describe('a KEK that is out of reach', () => {
 
   it('invariant 12: halts nothing, and the entry is applied once it is back', async () => {
     const seen: unknown[] = [];
-    const onKekAway = (error: unknown): void => void seen.push(error);
+    const onKekAway = (error: unknown): (() => void) => {
+      seen.push(error);
+      return () => seen.push('back');
+    };
     const process = await withOutage([away, probe, away], { startTimer: atOnce, onKekAway });
     expect(await process.apply(0, 2n, await rotation(4, 'raft'))).toEqual({ kind: 'applied' });
-    expect(seen).toEqual([fatally('RAFTSEAL_APPLIER_LOAD_FAILED')]);
+    expect(seen).toEqual([fatally('RAFTSEAL_APPLIER_LOAD_FAILED'), 'back']);
     expect(process.lifecycle.awaitsKek).toBe(false);
     expect(process.keyring.ids()).toContain(4);
   });

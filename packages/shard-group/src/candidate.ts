@@ -13,7 +13,7 @@ export class Candidate {
   readonly #parts: CandidateParts;
   readonly #withdrawal = new AbortController();
   #election = new AbortController();
-  #suspended: Promise<void> | undefined;
+  readonly #suspensions = new Set<Promise<void>>();
   #ended: Promise<void> | undefined;
 
   constructor(parts: CandidateParts) {
@@ -33,13 +33,13 @@ export class Candidate {
   /** Ends the election under way; none is begun before the result is called. */
   suspend(): () => void {
     let resume = (): void => undefined;
-    const suspended = new Promise<void>((resolve) => {
+    const suspension = new Promise<void>((resolve) => {
       resume = resolve;
     });
-    this.#suspended = suspended;
+    this.#suspensions.add(suspension);
     this.#election.abort();
     return () => {
-      if (this.#suspended === suspended) this.#suspended = undefined;
+      this.#suspensions.delete(suspension);
       resume();
     };
   }
@@ -54,7 +54,8 @@ export class Candidate {
     const candidacy: Candidacy = yieldMs === undefined ? {} : { yieldMs };
     const { signal } = this.#withdrawal;
     while (!signal.aborted) {
-      await this.#suspended;
+      while (this.#suspensions.size > 0) await Promise.all(this.#suspensions);
+      if (signal.aborted) return;
       this.#election = new AbortController();
       const ended = AbortSignal.any([signal, this.#election.signal]);
       let leadership: Leadership;

@@ -281,6 +281,16 @@ export class ShardGroup<Result> {
     await leadership.resign();
   }
 
+  /**
+   * Leaves leading to others, who can do more for the shard: gives leadership up at once, whatever is
+   * in flight, and stands for election no more before the result is called.
+   */
+  standAside(): () => void {
+    const resume = this.#candidate.suspend();
+    void this.#leadership?.resign();
+    return resume;
+  }
+
   /** Stops the shard for good, for a failure outside its apply (such as that of its store). */
   halt(error: unknown): void {
     this.#halt(this.#errors.failed('its state machine failed', error));

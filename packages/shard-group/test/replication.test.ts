@@ -131,6 +131,25 @@ describe('handing over', () => {
     await first.group.handOver();
   });
 
+  it('is left to others by a node that stands aside, until it stands again', async () => {
+    const [first, other] = [await leader(), await second().start()];
+    const stands = [first.group.standAside(), first.group.standAside()];
+    await until(() => first.group.state === 'follower');
+    cluster.elect(a);
+    await settle();
+    expect(cluster.leader(0)).toBeUndefined();
+    cluster.elect(b);
+    await until(() => other.group.state === 'leading');
+    expect(await other.propose('k=1')).toEqual({ index: 1n, position: 0 });
+    cluster.elect(a);
+    stands[1]?.();
+    await settle();
+    expect(cluster.leader(0)).toBeUndefined();
+    stands[0]?.();
+    await until(() => first.group.state === 'leading');
+    expect(await first.propose('k=2')).toEqual({ index: 2n, position: 1 });
+  });
+
   it('refuses what waited, of which nothing was appended', async () => {
     const first = await leader();
     const handedOver = first.group.handOver();
