@@ -140,6 +140,8 @@ export class Checkpointer {
     this.#sealing = sealing;
     this.#unsealed = true;
     this.#startTimer();
+    // Not when it is due: until then no other node takes a snapshot of what is in the clear.
+    this.#ticks.dirty = Number.POSITIVE_INFINITY;
   }
 
   /** To be called when another DEK has become the active one: the rows follow. */

@@ -82,6 +82,16 @@ describe('a checkpoint', () => {
     expect(shard.machine.statistics().rowsCleartext).toBe(0);
   });
 
+  it('invariant 12: follows as soon as rows are to be sealed, for snapshots are taken from it', async () => {
+    const shard = await openShard();
+    countUp(shard, 0, 1);
+    shard.machine.sealRows(rowSeal());
+    await until(() => shard.machine.durableIndex === shard.machine.appliedIndex);
+    const snapshot = await shard.machine.snapshot();
+    snapshot.release();
+    expect(snapshot.isSealed).toBe(true);
+  });
+
   it('invariant 9: holds the state of one index, though every key changes while it is gathered', async () => {
     const shard = await openShard({ seal: rowSeal() });
     countUp(shard, 0, 1);
