@@ -118,12 +118,13 @@ export class SimulatedNode {
     if (found === 'same' || this.#copies.length === 0 || this.isUp) return false;
     const copy = random.pick(this.#copies);
     if (found === 'old keys') {
-      this.#before = this.disk;
+      this.#before ??= this.disk;
       this.disk = this.disk.withKeysOf(copy);
       return true;
     }
     if (!mayFallBackTo(copy.durableIndexes)) return false;
     this.disk = copy.copy();
+    this.#before = undefined;
     return true;
   }
 
@@ -149,11 +150,13 @@ export class SimulatedNode {
       if (life.isOver) return;
       const code = codeOf(error) ?? '';
       this.crash(false);
-      const isOld = this.#before !== undefined && oldKeysRefusals.has(code);
-      if (isOld && this.#before) this.disk = this.#before;
-      else if (!isTransient(error)) onRefused(where, error);
+      if (this.#before !== undefined && oldKeysRefusals.has(code)) {
+        this.disk = this.#before;
+        this.#before = undefined;
+      } else if (!isTransient(error)) {
+        onRefused(where, error);
+      }
       this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
-      this.#before = undefined;
       await this.#parts.clock.sleep(RETRY_MS);
       this.start();
     }
