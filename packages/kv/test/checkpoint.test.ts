@@ -20,7 +20,7 @@ afterEach(async () => {
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
-async function until(reached: () => boolean, timeoutMs = 5_000): Promise<void> {
+async function until(reached: () => boolean, timeoutMs = 25_000): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!reached()) {
     if (performance.now() > deadline) throw new Error('it did not come to that');
