@@ -31,7 +31,8 @@ export interface KeyServiceLimits {
 
 /**
  * @param limits of a key service. Default: those of its provider.
- * @throws RAFTSEAL_NODE_KEK_URI, RAFTSEAL_NODE_KEK_PROBE, and what the provider throws
+ * @throws RAFTSEAL_NODE_KEK_URI, RAFTSEAL_NODE_KEK_PROBE for a KEK that is in reach and does not
+ *   work, and what the provider throws
  */
 export async function kekFromUri(uri: string, limits?: KeyServiceLimits): Promise<KekProvider> {
   const kek = await openKek({ uri, ...(limits && { limits }) });
@@ -85,6 +86,8 @@ async function probe(kek: KekProvider): Promise<void> {
     if (!dek.equals(unwrapped)) throw new Error('the unwrapped key differs');
     unwrapped.fill(0);
   } catch (cause) {
+    // It may well work: who asks may go on with another KEK, or ask again.
+    if (codeOf(cause) === 'RAFTSEAL_KEK_UNAVAILABLE') throw cause;
     throw new RaftsealError(
       'RAFTSEAL_NODE_KEK_PROBE',
       `the KEK ${kek.kekUri} did not wrap and unwrap a probe key (${codeOf(cause) ?? 'failed'})`,

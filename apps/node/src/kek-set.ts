@@ -197,7 +197,7 @@ export class KekSet {
     try {
       await this.#opened(slot);
     } catch (error) {
-      if (!isOutOfReach(error)) throw error;
+      if (codeOf(error) !== 'RAFTSEAL_KEK_UNAVAILABLE') throw error;
       slot.failure = error;
     }
   }
@@ -263,12 +263,6 @@ export async function checkOpensAll(
     const dek = await keks.unwrap(key, { clusterId, dekId, purpose: key.purpose });
     dek.fill(0);
   }
-}
-
-/** By its own code, or by that of the probe that it failed. */
-function isOutOfReach(error: unknown): boolean {
-  const cause = error instanceof Error ? error.cause : undefined;
-  return [error, cause].some((each) => codeOf(each) === 'RAFTSEAL_KEK_UNAVAILABLE');
 }
 
 function kekRequired(what: string): RaftsealError {

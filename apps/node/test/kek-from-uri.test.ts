@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { startVault } from '@raftseal/kek-services-for-tests';
 import { describe, expect, it } from 'vitest';
 import { kekFromUri } from '../src/kek-from-uri.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
@@ -54,6 +55,27 @@ describe('kekFromUri', () => {
     'azure-kms:x',
   ])('refuses %o, which names no provider', async (uri) => {
     await expect(kekFromUri(uri)).rejects.toMatchObject({ code: 'RAFTSEAL_NODE_KEK_URI' });
+  });
+
+  it('says that a key service is out of reach from whichever call on it is', async () => {
+    const vault = await startVault();
+    vault.createKey('transit/raftseal');
+    process.env.VAULT_TOKEN = vault.token;
+    const uri = `vault-transit:${vault.http.origin}/transit/keys/raftseal`;
+    await (await kekFromUri(uri)).close();
+    const callsToOpen = vault.http.requests.length;
+    expect(callsToOpen).toBeGreaterThan(1);
+    for (let answered = 0; answered < callsToOpen; answered++) {
+      if (answered > 0) {
+        vault.http.failNext({ kind: 'change', change: (answer) => answer }, { times: answered });
+      }
+      vault.http.failNext({ kind: 'reset' }, { times: Number.POSITIVE_INFINITY });
+      await expect(kekFromUri(uri, { attemptMs: 200, callMs: 300 })).rejects.toMatchObject({
+        code: 'RAFTSEAL_KEK_UNAVAILABLE',
+      });
+      vault.http.clearFaults();
+    }
+    await vault.http.close();
   });
 
   it('passes on what the provider refuses', async () => {

@@ -54,14 +54,13 @@ class ScriptedKek implements KekProvider {
   }
 }
 
-/** Opens KEKs by their URI; those that are down are refused as their probe would. */
+/** Opens KEKs by their URI, unless they are down. */
 function opening(...keks: readonly ScriptedKek[]): OpenKek {
   return async (uri) => {
     const kek = keks.find(({ kekUri }) => kekUri === uri);
     if (!kek) throw new RaftsealError('RAFTSEAL_NODE_KEK_URI', `${uri} names no KEK`);
     if (!kek.isDown) return kek;
-    const cause = new RaftsealError('RAFTSEAL_KEK_UNAVAILABLE', `${uri} is down`);
-    throw new RaftsealError('RAFTSEAL_NODE_KEK_PROBE', 'the probe failed', { cause });
+    throw new RaftsealError('RAFTSEAL_KEK_UNAVAILABLE', `${uri} is down`);
   };
 }
 
@@ -164,7 +163,7 @@ describe('several KEKs', () => {
     const [here, there] = [new ScriptedKek('here'), new ScriptedKek('there')];
     there.isDown = true;
     const keks = await KekSet.open(['here', 'there'], opening(here, there));
-    expect(keks.outOfReach).toEqual([{ uri: 'there', code: 'RAFTSEAL_NODE_KEK_PROBE' }]);
+    expect(keks.outOfReach).toEqual([{ uri: 'there', code: 'RAFTSEAL_KEK_UNAVAILABLE' }]);
     expect(await asBytes(keks.unwrap(record('there', 'here'), binding))).toEqual(
       Buffer.alloc(32, 'here'),
     );
@@ -187,7 +186,7 @@ describe('several KEKs', () => {
     expect(here.isClosed).toBe(true);
     there.isDown = true;
     here.isDown = true;
-    expect(await refusal('here', 'there')).toBe('RAFTSEAL_NODE_KEK_PROBE');
+    expect(await refusal('here', 'there')).toBe('RAFTSEAL_KEK_UNAVAILABLE');
   });
 
   it('are different ones, however they are written', async () => {
@@ -219,7 +218,7 @@ describe('going over to other KEKs', () => {
     const pass = async (): Promise<void> => undefined;
     const refuse = (): Promise<void> => Promise.reject(new Error('refused'));
     await expect(keks.use(['b', 'c'], pass)).rejects.toMatchObject({
-      code: 'RAFTSEAL_NODE_KEK_PROBE',
+      code: 'RAFTSEAL_KEK_UNAVAILABLE',
     });
     await expect(keks.use(['b', 'b'], pass)).rejects.toMatchObject({
       code: 'RAFTSEAL_NODE_KEK_TWICE',

@@ -60,7 +60,7 @@ export class KekWait {
   }
 }
 
-/** Whether a step failed for a KEK that is out of reach, by its own code or by that of its probe. */
+/** Whether a step failed for a KEK that is out of reach, or for what says that it is. */
 function isKekAway(error: unknown): boolean {
   if (codeOf(error) !== 'RAFTSEAL_APPLIER_LOAD_FAILED') return false;
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
