@@ -2,10 +2,11 @@
  * Appends to the shards of an embedded log as fast as it can, through several segments, and
  * truncates them behind itself.
  */
+import { codeOf } from '@raftseal/interface';
 import { type EmbeddedLog, openEmbeddedLog } from '@raftseal/raft-engine-embedded';
 import { LOG_SEGMENT_BYTES, LOG_SHARDS, payloadOf } from '../subjects/log-payload.ts';
 import { logFiles } from './planted-log-files.ts';
-import { type ProgramOptions, programOptions, runProgram, Teller } from './say.ts';
+import { type ProgramOptions, programOptions, runProgram, say, Teller } from './say.ts';
 
 export interface LogProgramOptions extends ProgramOptions {
   /** Of each shard. */
@@ -45,14 +46,26 @@ async function appendAll(opened: EmbeddedLog, shardId: number): Promise<void> {
   for (let count = 0; count < appends; count++) await append(shardId);
 }
 
+/** Undefined where the file system does not let it be opened: its errors are passed on. */
+async function openLog(): Promise<EmbeddedLog | undefined> {
+  const files = logFiles(plant);
+  const segmentBytes = LOG_SEGMENT_BYTES;
+  const shardIds = LOG_SHARDS;
+  try {
+    return await openEmbeddedLog({ directory, nodeId: 'a', shardIds, segmentBytes, files });
+  } catch (error) {
+    if (codeOf(error)?.startsWith('RAFTSEAL_')) throw error;
+    say(`refused ${codeOf(error)}`);
+    return undefined;
+  }
+}
+
 await runProgram(
   async () => {
-    const files = logFiles(plant);
-    const shardIds = LOG_SHARDS;
-    const segmentBytes = LOG_SEGMENT_BYTES;
-    const opened = await openEmbeddedLog({ directory, nodeId: 'a', shardIds, segmentBytes, files });
+    const opened = await openLog();
+    if (opened === undefined) return;
     log = opened;
-    await Promise.all(shardIds.map((shardId) => appendAll(opened, shardId)));
+    await Promise.all(LOG_SHARDS.map((shardId) => appendAll(opened, shardId)));
     await opened.close();
   },
   () => append(0),

@@ -4,6 +4,7 @@
  * - `started <what>`: this may be done from here on;
  * - `acknowledged <what>`: this was promised to be durable;
  * - `failed <code>`: what was begun ended with an error; `-` where it has no code;
+ * - `refused <code>`: the same, where an error of the file system is an answer that is documented;
  * - `done`: the program ends as it is to.
  */
 import { readSync, writeSync } from 'node:fs';

@@ -5,6 +5,8 @@ export interface Told {
   readonly acknowledged: readonly string[];
   /** Codes, in order. */
   readonly failed: readonly string[];
+  /** Codes of refusals that may be those of the file system. */
+  readonly refused: readonly string[];
   readonly isDone: boolean;
 }
 
@@ -17,6 +19,7 @@ export function readTold(output: string): Told {
     started: all('started'),
     acknowledged: all('acknowledged'),
     failed: all('failed'),
+    refused: all('refused'),
     isDone: lines.includes('done'),
   };
 }

@@ -19,11 +19,14 @@ export class NodeLoad {
   readonly #keys = new Map<string, KeyRecord>();
   /** Errors that the node gave instead of doing what it was asked to, by code or text. */
   readonly refusals: Map<string, number> = new Map();
+  readonly #isEarly: boolean;
   #acknowledgements = 0;
   #isOver = false;
 
-  constructor(random: Random) {
+  /** @param isEarly a planted bug: what was sent counts as acknowledged */
+  constructor(random: Random, isEarly = false) {
     this.#random = random;
+    this.#isEarly = isEarly;
   }
 
   get acknowledgements(): number {
@@ -79,6 +82,7 @@ export class NodeLoad {
       const record = this.#keys.get(key) ?? { sent: 0, acknowledged: 0 };
       this.#keys.set(key, record);
       const number = ++record.sent;
+      if (this.#isEarly) record.acknowledged = number;
       const isAnswered = await new Promise<boolean>((resolve) => {
         client.send(['SET', key, `${number}`], (answer) => {
           if (answer !== undefined && answer.error === undefined) {

@@ -58,6 +58,7 @@ class NodeDriver implements Driver {
       started: this.#started,
       acknowledged: this.#acknowledged,
       failed: [...codes, ...crash, ...this.#refused],
+      refused: [],
       isDone: status === 0,
     };
   }

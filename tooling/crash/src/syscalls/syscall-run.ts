@@ -39,7 +39,7 @@ export class SyscallRun {
   readonly #options: SyscallRunOptions;
   readonly #folder: string;
   #template: string | undefined;
-  #sites: readonly CallSite[] | undefined;
+  readonly #sites = new Map<string | undefined, readonly CallSite[]>();
   #runs = 0;
 
   constructor(subject: Subject, options: SyscallRunOptions) {
@@ -56,7 +56,7 @@ export class SyscallRun {
     const isOver = (): boolean => plant !== undefined && tally.violationCount > 0;
     if (kind === 'file-size') await this.#shorter(tally, plant);
     else {
-      const points = await this.#points(kind);
+      const points = await this.#points(kind, plant);
       await this.#inParallel(points, async (point) => {
         if (!isOver()) await this.#untilClean(point, tally, { plant, isOver });
       });
@@ -139,24 +139,25 @@ export class SyscallRun {
     return this.#template;
   }
 
-  async #points(kind: 'kill' | 'error'): Promise<readonly Point[]> {
-    this.#sites ??= await this.#record();
+  async #points(kind: 'kill' | 'error', plant?: string): Promise<readonly Point[]> {
+    const sites = this.#sites.get(plant) ?? (await this.#record(plant));
+    this.#sites.set(plant, sites);
     const errnos = kind === 'kill' ? [undefined] : ERRNOS;
-    const all = this.#sites.flatMap((site) => errnos.map((errno): Point => ({ site, errno })));
+    const all = sites.flatMap((site) => errnos.map((errno): Point => ({ site, errno })));
     const { seed, pointsMax } = this.#options;
     const drawn = new Random(seed, `${this.#subject.name} ${kind}`).shuffled(all);
     return drawn.slice(0, pointsMax ?? drawn.length);
   }
 
   /** A run without a fault, for what it calls. */
-  async #record(): Promise<readonly CallSite[]> {
-    const folder = join(this.#folder, 'record');
+  async #record(plant?: string): Promise<readonly CallSite[]> {
+    const folder = join(this.#folder, `record-${plant ?? 'plain'}`);
     const directory = join(folder, 'data');
     mkdirSync(folder, { recursive: true });
     const template = await this.#prepared();
     if (existsSync(template)) cpSync(template, directory, { recursive: true });
-    const { end, told } = await this.#runIn(directory, folder, { kind: 'none' });
-    const problems = [...(await this.#subject.problems(directory, told))];
+    const { end, told } = await this.#runIn(directory, folder, { kind: 'none' }, plant);
+    const problems = plant === undefined ? await this.#subject.problems(directory, told) : [];
     if (!told.isDone || problems.length > 0) {
       const what = [...problems, end.output, end.errors].join('\n');
       throw new Error(`${this.#subject.name} does not come through without a fault: ${what}`);

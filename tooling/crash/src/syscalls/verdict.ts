@@ -17,7 +17,7 @@ export function conductProblems(
   if (end.signal !== null) problems.push(`it was ended by ${end.signal}`);
   const uncoded = told.failed.filter((code) => !code.startsWith('RAFTSEAL_'));
   if (uncoded.length > 0) problems.push(`it failed without a code: ${uncoded.join(', ')}`);
-  const isExplained = told.isDone || told.failed.length > 0;
+  const isExplained = told.isDone || told.failed.length + told.refused.length > 0;
   if (!isExplained) problems.push(`it ended with status ${end.status} and said nothing`);
   if (fault.kind !== 'error') return problems;
   const { call, path } = fault.site;
