@@ -34,7 +34,10 @@ export interface EmbeddedLog {
    * @throws RAFTSEAL_ENGINE_FLUSH_FAILED, RAFTSEAL_ENGINE_CLOSED
    */
   dropTruncated(): Promise<void>;
-  /** Closes every engine, confirms the last group, releases the files. Idempotent. */
+  /**
+   * Closes every engine, confirms the last group, releases the files. Idempotent.
+   * @throws RAFTSEAL_ENGINE_FLUSH_FAILED
+   */
   close(): Promise<void>;
 }
 
@@ -171,8 +174,12 @@ class OpenLog implements EmbeddedLog {
     await this.#writer.idle();
     if (!this.failed.aborted) await this.#writer.confirm().catch(() => undefined);
     this.#writer.close();
-    await this.#store.close();
-    await this.#lock.release();
+    try {
+      // The lock goes whatever becomes of the files: this process may open the log again.
+      await this.#store.close().finally(() => this.#lock.release());
+    } catch (error) {
+      throw flushFailed(`closing the log in ${this.#options.directory}`, error);
+    }
   }
 
   #assertAllNamed(): void {

@@ -7,6 +7,7 @@
  * journal of the file system; they are written in the background, in chunks with pauses, as soon
  * as the segment before is a quarter full.
  */
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { assert } from '@raftseal/interface';
@@ -149,6 +150,7 @@ export class SegmentStore {
 }
 
 function isDiskFull(error: unknown): boolean {
-  const code = (error as { code?: unknown }).code;
-  return code === 'ENOSPC' || code === 'EDQUOT';
+  const { code, errno } = error as { code?: unknown; errno?: unknown };
+  // Node has a number for a quota that is used up, and no name.
+  return code === 'ENOSPC' || errno === -constants.errno.EDQUOT;
 }

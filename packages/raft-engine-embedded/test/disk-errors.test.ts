@@ -1,5 +1,8 @@
+import { constants } from 'node:os';
 import { codeOf } from '@raftseal/interface';
 import { describe, expect, it } from 'vitest';
+import { type LogFiles, nodeLogFiles, openEmbeddedLog } from '../src/index.ts';
+import { temporaryDirectory } from './directory.ts';
 import { type DiskOperation, MemoryDisk, systemError } from './memory-disk.ts';
 import { appendMany, openOn, payloadOf, readAll } from './samples.ts';
 
@@ -149,5 +152,53 @@ describe('a short write', () => {
     const append = log.engine(0).append({ term, index: 1n, payload: payloadOf(0, 1n) });
     await expect(append).rejects.toMatchObject({ code: 'RAFTSEAL_ENGINE_FLUSH_FAILED' });
     await log.close();
+  });
+});
+
+describe('a quota that is used up', () => {
+  it('refuses a spare segment in the background, and fails nothing that does not need it', async () => {
+    const disk = new MemoryDisk();
+    const log = await openOn(disk);
+    const engine = log.engine(0);
+    const reign = await engine.elect();
+    let refused = 0;
+    disk.onOperation = (operation, name) => {
+      if (operation !== 'open' || !name.endsWith('.new') || refused > 0) return;
+      refused += 1;
+      // As Node reports EDQUOT, which libuv has no name for.
+      const code = `Unknown system error -${constants.errno.EDQUOT}`;
+      throw Object.assign(systemError(code, name), { errno: -constants.errno.EDQUOT });
+    };
+    await appendMany(engine, 0, reign, 120, 400);
+    expect(refused).toBe(1);
+    expect(log.failed.aborted).toBe(false);
+    expect(log.size().segments).toBeGreaterThan(2);
+    await log.close();
+  });
+});
+
+describe('an error from closing a file', () => {
+  it('has a code, and leaves no lock behind', async () => {
+    const { directory, remove } = await temporaryDirectory();
+    const files: LogFiles = {
+      ...nodeLogFiles,
+      async open(path, access) {
+        const file = await nodeLogFiles.open(path, access);
+        if (access !== 'durable') return file;
+        const close = async (): Promise<void> => {
+          await file.close();
+          throw systemError('EIO', path);
+        };
+        return { ...file, close };
+      },
+    };
+    const options = { directory, nodeId: 'a', shardIds: [0], segmentBytes: 16 * 1024 };
+    const log = await openEmbeddedLog({ ...options, files });
+    await appendMany(log.engine(0), 0, await log.engine(0).elect(), 3);
+    await expect(log.close()).rejects.toMatchObject({ code: 'RAFTSEAL_ENGINE_FLUSH_FAILED' });
+    const again = await openEmbeddedLog(options);
+    expect(await readAll(again.engine(0))).toHaveLength(3);
+    await again.close();
+    await remove();
   });
 });

@@ -7,6 +7,7 @@
  */
 import { createHash } from 'node:crypto';
 import { chmod, open, readdir, rename, rm, rmdir, statfs } from 'node:fs/promises';
+import { constants } from 'node:os';
 import { join, resolve, sep } from 'node:path';
 import { codeOf, RaftsealError } from '@raftseal/interface';
 import { flushDirectory, makeDirectory } from '../data-directory.ts';
@@ -106,18 +107,22 @@ export async function* once(bytes: Uint8Array): AsyncGenerator<Uint8Array, void>
   yield bytes;
 }
 
-const fullDisk: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT']);
-
 async function inDirectory<T>(path: string, act: () => Promise<T>): Promise<T> {
   try {
     return await act();
   } catch (error) {
     if (error instanceof RaftsealError) throw error;
     const code = codeOf(error) ?? 'unexpected error';
-    if (!fullDisk.has(code)) throw directoryError(path, code, error);
+    if (!isDiskFull(error)) throw directoryError(path, code, error);
     const message = `the disk of ${path} is full: use another one`;
     throw new RaftsealError('RAFTSEAL_BACKUP_NO_SPACE', message, { cause: error });
   }
+}
+
+function isDiskFull(error: unknown): boolean {
+  const { errno } = error as { errno?: unknown };
+  // Node has a number for a quota that is used up, and no name: its code is of no use.
+  return codeOf(error) === 'ENOSPC' || errno === -constants.errno.EDQUOT;
 }
 
 function directoryError(path: string, found: string, cause?: unknown): RaftsealError {
