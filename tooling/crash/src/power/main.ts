@@ -63,7 +63,7 @@ async function main(): Promise<boolean> {
       const disk = await TestDisk.make(kind, scratch);
       for (const writer of writers.filter(({ name }) => wanted.has(name))) {
         add(await programCuts({ ...common, writer, disk, cuts }));
-        for (const plant of writer.plants) {
+        for (const plant of writer.plants(kind)) {
           add(await programCuts({ ...common, writer, disk, cuts: CANARY_CUTS, plant }));
         }
       }

@@ -21,9 +21,8 @@ export const logSubject: Subject = {
     }),
   problems: logProblems,
   plants: { early: 'kill', swallow: 'error' },
-  // A full disk that refuses a spare segment refuses nothing yet.
-  mayGoOnAfter: (path, errno) =>
-    (errno === 'ENOSPC' || errno === 'EDQUOT') && !path.endsWith('.seg'),
+  // No entry stands in a spare segment: what is under way elsewhere meanwhile is durable.
+  mayGoOnAfter: (path) => !path.endsWith('.seg'),
 };
 
 export function logProblems(directory: string, told: Told): Promise<readonly string[]> {

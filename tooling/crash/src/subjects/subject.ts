@@ -17,10 +17,10 @@ export interface Subject {
   /** Bugs that it can be given, and by which fault each is caught. */
   readonly plants: Readonly<Record<string, 'kill' | 'error'>>;
   /**
-   * A flush that fails without ending anything: what it was of is given up, and made anew where it
-   * is needed.
+   * Whether an acknowledgement may come after a flush of this path, from the directory on, has
+   * failed: nothing that is acknowledged stands there.
    */
-  mayGoOnAfter(path: string, errno: string): boolean;
+  mayGoOnAfter(path: string): boolean;
 }
 
 export interface Driver {

@@ -21,7 +21,7 @@ export function conductProblems(
   if (!isExplained) problems.push(`it ended with status ${end.status} and said nothing`);
   if (fault.kind !== 'error') return problems;
   const { call, path } = fault.site;
-  const mayGoOn = !isFlush(call) || subject.mayGoOnAfter(path, fault.errno);
+  const mayGoOn = !isFlush(call) || subject.mayGoOnAfter(path);
   if (!mayGoOn && acknowledgedAfterFault(end.trace)) {
     problems.push('it acknowledged after a flush that failed');
   }
