@@ -18,7 +18,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { fatalError } from '@raftseal/interface';
-import { type ConnectionOptions, LmdbConnection } from './lmdb-connection.ts';
+import { type ConnectionOptions, LmdbConnection, openedIn } from './lmdb-connection.ts';
 import type { LmdbView } from './lmdb-view.ts';
 import type { TableRow } from './row-source.ts';
 import type { StoreEnvironment } from './store-environment.ts';
@@ -42,9 +42,11 @@ export class LmdbEnvironment implements StoreEnvironment {
 
   /** @param options `path` is made if it does not exist. */
   static async open(options: ConnectionOptions): Promise<LmdbEnvironment> {
-    mkdirSync(options.path, { recursive: true, mode: 0o700 });
-    removeDirectory(join(options.path, COPY_DIRECTORY));
-    removeDirectory(join(options.path, REPLACEMENT_DIRECTORY));
+    openedIn(options.path, () => {
+      mkdirSync(options.path, { recursive: true, mode: 0o700 });
+      removeDirectory(join(options.path, COPY_DIRECTORY));
+      removeDirectory(join(options.path, REPLACEMENT_DIRECTORY));
+    });
     return new LmdbEnvironment(options, await LmdbConnection.open(options));
   }
 
@@ -107,8 +109,10 @@ export class LmdbEnvironment implements StoreEnvironment {
   /** A new and empty environment beside this one, to be given to `replace` or `discard`. */
   async startReplacement(): Promise<LmdbConnection> {
     const path = join(this.#options.path, REPLACEMENT_DIRECTORY);
-    removeDirectory(path);
-    mkdirSync(path, { mode: 0o700 });
+    openedIn(path, () => {
+      removeDirectory(path);
+      mkdirSync(path, { mode: 0o700 });
+    });
     return LmdbConnection.open({ ...this.#options, path });
   }
 

@@ -91,7 +91,8 @@ export class KvStateMachine implements StateMachine<Reply> {
    * Opens, or makes, the store of a shard; its log is to be replayed from `durableIndex + 1`.
    * @throws RAFTSEAL_KV_SEAL_REQUIRED, RAFTSEAL_KV_STORE_MISMATCH, RAFTSEAL_KV_STORE_VERSION,
    *   RAFTSEAL_KV_STORE_CORRUPT, RAFTSEAL_KV_ROW_CORRUPT, RAFTSEAL_KV_ROW_FORGED,
-   *   RAFTSEAL_KV_STORE_SEALED_ONLY, RAFTSEAL_KV_CLEARTEXT_REFUSED; RangeError for a bad `mapBytes`.
+   *   RAFTSEAL_KV_STORE_SEALED_ONLY, RAFTSEAL_KV_CLEARTEXT_REFUSED, RAFTSEAL_KV_OPEN_FAILED;
+   *   RangeError for a bad `mapBytes`.
    */
   static async open(options: KvOptions): Promise<KvStateMachine> {
     const { directory, shardId, seal } = options;
@@ -330,7 +331,7 @@ export class KvStateMachine implements StateMachine<Reply> {
    * @returns what was installed
    * @throws RAFTSEAL_KV_SNAPSHOT_INVALID, RAFTSEAL_KV_SNAPSHOT_STALE where its index is not above
    *   `durableIndex`, RAFTSEAL_KV_SEAL_REQUIRED, RAFTSEAL_KV_CLOSED, RAFTSEAL_KV_COMMIT_FAILED,
-   *   what the chunks throw, and what made the shard fail. The state is the old one then, and in
+   *   RAFTSEAL_KV_OPEN_FAILED, what the chunks throw, and what made the shard fail. The state is the old one then, and in
    *   use; but a fatal RAFTSEAL_KV_COMMIT_FAILED ends the shard.
    */
   async install(

@@ -101,6 +101,17 @@ describe('a store that cannot be written', () => {
   }, 30_000);
 });
 
+describe('a store whose files cannot be made', () => {
+  it('is refused with a code, and does not end the process', async () => {
+    const directory = join(base, 'no-room');
+    // 8,192 bytes: not as much as LMDB maps into memory of its lock file.
+    const limited = 'trap \'\' XFSZ; ulimit -f 8; exec "$@"';
+    const command = ['bash', '-c', limited, 'bash', process.execPath, program.path];
+    const { lastLine } = await run([...command, directory, 'sealed', '1']);
+    expect(lastLine).toContain('RAFTSEAL_KV_OPEN_FAILED');
+  });
+});
+
 async function verify(directory: string, outcome: Outcome): Promise<void> {
   const reference = await TestShard.open({ shardId: 1 });
   const seal = rowSeal(1, 9);

@@ -6,6 +6,7 @@ export const kvErrors = {
   RAFTSEAL_KV_CLOSED: 'The state machine is closed.',
   RAFTSEAL_KV_COMMAND_MALFORMED: 'A log entry does not hold a command that this version knows.',
   RAFTSEAL_KV_COMMIT_FAILED: 'A checkpoint could not be committed: no further one is tried.',
+  RAFTSEAL_KV_OPEN_FAILED: 'The files of a store could not be opened or made.',
   RAFTSEAL_KV_ROW_CORRUPT: 'A stored row does not open, or is not the row of its key.',
   RAFTSEAL_KV_ROW_FORGED: 'A row in the clear was added to a store whose rows are all sealed.',
   RAFTSEAL_KV_SEAL_REQUIRED: 'The store holds sealed rows and was opened without a seal.',
