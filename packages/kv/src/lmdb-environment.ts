@@ -17,7 +17,7 @@ import {
   statSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { fatalError } from '@raftseal/interface';
+import { codeOf, fatalError } from '@raftseal/interface';
 import { type ConnectionOptions, LmdbConnection, openedIn } from './lmdb-connection.ts';
 import type { LmdbView } from './lmdb-view.ts';
 import type { TableRow } from './row-source.ts';
@@ -93,17 +93,13 @@ export class LmdbEnvironment implements StoreEnvironment {
    * @throws RAFTSEAL_KV_COMMIT_FAILED where the directory could not be flushed.
    */
   async rewrite(): Promise<string | undefined> {
-    const { path } = this.#options;
-    const copyDirectory = join(path, COPY_DIRECTORY);
-    mkdirSync(copyDirectory, { recursive: true, mode: 0o700 });
-    const problem = await this.#connection.copy(copyDirectory);
-    if (problem !== undefined) {
-      removeDirectory(copyDirectory);
-      return problem;
+    try {
+      return await this.#replaceByCopy(join(this.#options.path, COPY_DIRECTORY));
+    } catch (error) {
+      // A copy that could not be made or flushed counts for nothing.
+      if (codeOf(error) === 'RAFTSEAL_KV_OPEN_FAILED') return String(error);
+      throw error;
     }
-    const switchOver = await this.#takePlace(copyDirectory);
-    switchOver();
-    return undefined;
   }
 
   /** A new and empty environment beside this one, to be given to `replace` or `discard`. */
@@ -143,11 +139,25 @@ export class LmdbEnvironment implements StoreEnvironment {
     await Promise.all([...this.#retired, this.#connection].map((each) => each.close()));
   }
 
+  async #replaceByCopy(directory: string): Promise<string | undefined> {
+    openedIn(directory, () => mkdirSync(directory, { recursive: true, mode: 0o700 }));
+    const problem = await this.#connection.copy(directory);
+    if (problem !== undefined) {
+      openedIn(directory, () => removeDirectory(directory));
+      return problem;
+    }
+    const switchOver = await this.#takePlace(directory);
+    switchOver();
+    return undefined;
+  }
+
   async #takePlace(directory: string): Promise<() => void> {
     const { path } = this.#options;
     const file = join(directory, DATA_FILE);
-    chmodSync(file, 0o600);
-    flushPath(file);
+    openedIn(directory, () => {
+      chmodSync(file, 0o600);
+      flushPath(file);
+    });
     let connection: LmdbConnection;
     try {
       // Even where the rename reports an error it may have happened.

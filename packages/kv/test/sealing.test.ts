@@ -1,4 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { codeOf } from '@raftseal/interface';
 import { afterEach, describe, expect, it } from 'vitest';
 import { KvStateMachine } from '../src/index.ts';
@@ -59,6 +61,22 @@ describe('sealRows', () => {
     await shard.machine.flush();
     return shard;
   }
+
+  it('goes on where the disk has no place for a copy of the file, and tries again later', async () => {
+    const shard = await shardWithRows(50);
+    // A file where the copy is to be made.
+    writeFileSync(join(shard.options.directory, 'copy'), '');
+    shard.machine.sealRows(rowSeal());
+    shard.line('set key:7 again');
+    const index = shard.machine.appliedIndex;
+    expect(await shard.machine.flush()).toBe(index);
+    expect(shard.machine.statistics()).toMatchObject({ rowsCleartext: 0, cleartextLeft: true });
+    shard.line('set key:8 later');
+    await shard.reopen({ seal: rowSeal(1, 2) });
+    expect(shard.query('get', 'key:8')).toBe('later');
+    await shard.machine.flush();
+    expect(shard.machine.statistics()).toMatchObject({ cleartextLeft: false });
+  });
 
   it('seals every row, also those that nobody writes again, and counts them', async () => {
     const shard = await shardWithRows(500);

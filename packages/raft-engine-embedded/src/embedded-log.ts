@@ -175,8 +175,12 @@ class OpenLog implements EmbeddedLog {
     if (!this.failed.aborted) await this.#writer.confirm().catch(() => undefined);
     this.#writer.close();
     try {
-      // The lock goes whatever becomes of the files: this process may open the log again.
-      await this.#store.close().finally(() => this.#lock.release());
+      try {
+        await this.#store.close();
+      } finally {
+        // Whatever becomes of the files: this process may open the log again.
+        await this.#lock.release();
+      }
     } catch (error) {
       throw flushFailed(`closing the log in ${this.#options.directory}`, error);
     }

@@ -53,5 +53,6 @@ async function main(directory: string, mode: string, nonceEpoch: number): Promis
 const [directory = '', mode = '', nonceEpoch = ''] = process.argv.slice(2);
 main(directory, mode, Number(nonceEpoch)).catch((error: unknown) => {
   // The end that `onFatal` tells of throws here too.
-  if (codeOf(error) !== 'RAFTSEAL_KV_COMMIT_FAILED') print(`failed ${codeOf(error) ?? String(error)}`);
+  if (codeOf(error) !== 'RAFTSEAL_KV_COMMIT_FAILED')
+    print(`failed ${codeOf(error) ?? String(error)}`);
 });

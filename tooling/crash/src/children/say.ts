@@ -9,7 +9,7 @@
  */
 import { readSync, writeSync } from 'node:fs';
 import { codeOf } from '@raftseal/interface';
-import { Cutter, type CutPlan } from './cut-plan.ts';
+import { type CutPlan, Cutter } from './cut-plan.ts';
 
 /**
  * Bugs that every program can be given: `early` acknowledges before the deed, `swallow` acknowledges
@@ -49,8 +49,7 @@ export class Teller {
   /** Does something that is acknowledged by a name. @throws what it throws, after it was told */
   async tell<Result>(what: string, deed: () => Promise<Result>): Promise<Result> {
     say(`started ${what}`);
-    const acknowledge = (): void =>
-      this.#cutter.acknowledged(() => say(`acknowledged ${what}`));
+    const acknowledge = (): void => this.#cutter.acknowledged(() => say(`acknowledged ${what}`));
     if (this.#plant === 'early') acknowledge();
     let result: Result;
     try {

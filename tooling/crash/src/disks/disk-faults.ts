@@ -53,7 +53,11 @@ export async function diskFaults(options: DiskFaultsOptions): Promise<ScenarioRe
     const disk = fault === 'full' ? smallDisk(scratch) : await readOnlyDisk(scratch);
     const problems = await oneRound(disk, { scratch, random, isEarly });
     if (problems === undefined) tally.void();
-    else tally.run(fault, problems.map((text) => `round ${round}: ${text}`));
+    else
+      tally.run(
+        fault,
+        problems.map((text) => `round ${round}: ${text}`),
+      );
     await disk.remove();
   }
   return tally.result();

@@ -38,7 +38,9 @@ async function main(): Promise<boolean> {
   const seed = wholeNumber('seed', values.seed);
   const cuts = wholeNumber('cuts', values.cuts);
   const ofNode = wholeNumber('node-cuts', values['node-cuts'] ?? values.cuts);
-  const makers: RequiredProgram[] = kinds.map((kind) => (kind === 'xfs' ? 'mkfs.xfs' : 'mkfs.ext4'));
+  const makers: RequiredProgram[] = kinds.map((kind) =>
+    kind === 'xfs' ? 'mkfs.xfs' : 'mkfs.ext4',
+  );
   requirePrograms(values.kill ? [] : ['mount', 'umount', ...makers]);
   const scratch = await enterSandbox();
   const results: ScenarioResult[] = [];

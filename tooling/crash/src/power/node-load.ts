@@ -67,7 +67,9 @@ export class NodeLoad {
       if (answer === undefined || answer.error !== undefined) {
         problems.push(`${key} is not answered: ${answer?.error}`);
       } else if (!(found >= record.acknowledged && found <= record.sent)) {
-        problems.push(`${key} is ${found}, acknowledged ${record.acknowledged}, sent ${record.sent}`);
+        problems.push(
+          `${key} is ${found}, acknowledged ${record.acknowledged}, sent ${record.sent}`,
+        );
       }
       record.acknowledged = found;
     }

@@ -40,7 +40,10 @@ export const sidecarWriter: CutWriter = {
   name: 'sidecar',
   command: (directory, cut, plant) =>
     childCommand<SidecarProgramOptions>('sidecar', {
-      ...{ directory, writes: 1_000_000, waits: true, plant },
+      directory,
+      writes: 1_000_000,
+      waits: true,
+      plant,
       ...(cut && { cut }),
     }),
   before: generationIn,
@@ -52,8 +55,12 @@ export const logWriter: CutWriter = {
   name: 'log',
   command: (directory, cut, plant) =>
     childCommand<LogProgramOptions>('log', {
-      ...{ directory, appends: 1_000_000, waits: true, plant },
-      ...{ truncateEvery: 20, payloadBytes: LOG_PAYLOAD_BYTES },
+      directory,
+      appends: 1_000_000,
+      waits: true,
+      plant,
+      truncateEvery: 20,
+      payloadBytes: LOG_PAYLOAD_BYTES,
       ...(cut && { cut }),
     }),
   before: async () => 0n,

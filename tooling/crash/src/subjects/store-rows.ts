@@ -35,7 +35,7 @@ export function timeOf(index: bigint): number {
   return FIRST_MS + Number(index);
 }
 
-export function valueOf(index: bigint): string {
+export function textOf(index: bigint): string {
   return `${index} ${CLEARTEXT_MARK} `.repeat(20).slice(0, VALUE_BYTES);
 }
 
@@ -69,7 +69,7 @@ class Entry implements CommandBatch {
 export function applyThrough(machine: KvStateMachine, index: bigint): void {
   for (let next = machine.appliedIndex + 1n; next <= index; next++) {
     const commands = [
-      ['set', `key:${next}`, valueOf(next)],
+      ['set', `key:${next}`, textOf(next)],
       ['incr', 'count'],
     ];
     machine.apply(new Entry(next, commands.map(encodeCommand)));
@@ -87,7 +87,7 @@ export function stateProblems(machine: KvStateMachine): string[] {
   expect('the number of keys', machine.size(), index === 0n ? 0 : Number(index) + 1);
   expect('the count', machine.query(['get', 'count'], nowMs), index === 0n ? null : `${index}`);
   for (let at = 1n; at <= index; at++) {
-    expect(`key ${at}`, machine.query(['get', `key:${at}`], nowMs), valueOf(at));
+    expect(`key ${at}`, machine.query(['get', `key:${at}`], nowMs), textOf(at));
   }
   return problems;
 }

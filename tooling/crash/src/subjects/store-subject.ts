@@ -4,13 +4,7 @@ import { join } from 'node:path';
 import { KvStateMachine } from '@raftseal/kv';
 import type { ProgramOptions } from '../children/say.ts';
 import { highest, type Told } from '../children/told.ts';
-import {
-  applyThrough,
-  CLEARTEXT_MARK,
-  rowSeal,
-  STORE_SHARD,
-  stateProblems,
-} from './store-rows.ts';
+import { applyThrough, CLEARTEXT_MARK, rowSeal, STORE_SHARD, stateProblems } from './store-rows.ts';
 import { childCommand, problemsOf, type Subject } from './subject.ts';
 
 const PREPARED = 20n;

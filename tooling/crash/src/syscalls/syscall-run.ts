@@ -6,7 +6,7 @@ import { cpSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Random } from '@raftseal/rigs/random';
 import { readTold } from '../children/told.ts';
-import type { Command, Subject } from '../subjects/subject.ts';
+import type { Command, RunningProgram, Subject } from '../subjects/subject.ts';
 import { type ScenarioResult, Tally } from '../world/report.ts';
 import { keptDirectory } from '../world/sandbox.ts';
 import { type CallSite, callSites } from './trace.ts';
@@ -125,7 +125,7 @@ export class SyscallRun {
   ): Promise<{ readonly end: TracedEnd; readonly told: ReturnType<typeof readTold> }> {
     const command: Command = this.#subject.command(directory, plant);
     const driver = this.#subject.driver?.(plant);
-    const drive = driver && { drive: driver.drive };
+    const drive = driver && { drive: (process: RunningProgram) => driver.drive(process) };
     const end = await tracedRun({ command, fault, directory, folder, ...drive });
     return { end, told: driver ? driver.told(end) : readTold(end.output) };
   }

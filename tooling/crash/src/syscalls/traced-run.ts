@@ -44,16 +44,13 @@ export async function tracedRun(run: TracedRun): Promise<TracedEnd> {
   const { command, fault, folder, drive } = run;
   const tracePath = join(folder, 'trace');
   const outPath = join(folder, 'out');
-  const [program, ...args] = [
-    ...['strace', '-D', '-f', '-qq', '-s', '64', '-o', tracePath],
-    // It has the rest of the program run faster; a signal is not delivered at its stops.
-    ...(fault.kind === 'kill' ? [] : ['--seccomp-bpf']),
-    ...filters(run, outPath),
-    ...limited(fault, command),
-  ] as const;
+  const settings = ['-D', '-f', '-qq', '-s', '64', '-o', tracePath];
+  // It has the rest of the program run faster; a signal is not delivered at its stops.
+  if (fault.kind !== 'kill') settings.push('--seccomp-bpf');
+  const args = [...settings, ...filters(run, outPath), ...limited(fault, command)];
   // Of a file strace can tell when it is written to; a pipe has no length that is held to a limit.
   const out = fault.kind === 'error' ? openSync(outPath, 'w') : undefined;
-  const child = spawn(program, args, {
+  const child = spawn('strace', args, {
     // The last pipe ends with the last process that has it: that of strace, when all is written.
     stdio: ['ignore', out ?? 'pipe', 'pipe', 'pipe'],
     // One thread for the disk: the n-th call is the same call in every run.
@@ -119,9 +116,15 @@ function filters({ fault, directory }: TracedRun, outPath: string): string[] {
     case 'error': {
       const { call, path } = fault.site;
       const act = fault.kind === 'kill' ? 'signal=KILL' : `error=${fault.errno}`;
-      const inject = ['-P', `${directory}${path}`, '-e', `inject=${call}:${act}:when=${fault.time}`];
+      const inject = [
+        '-P',
+        `${directory}${path}`,
+        '-e',
+        `inject=${call}:${act}:when=${fault.time}`,
+      ];
       // What is told stands in the trace as well, in its order, but is never refused.
-      const told = call === 'write' ? ['-e', 'trace=write'] : ['-P', outPath, '-e', `trace=${call},write`];
+      const told =
+        call === 'write' ? ['-e', 'trace=write'] : ['-P', outPath, '-e', `trace=${call},write`];
       return [...told, ...inject];
     }
   }

@@ -1,5 +1,5 @@
 /** What is wrong with how a program took a fault, before what it left is looked at. */
-import { type Told, readTold } from '../children/told.ts';
+import { readTold, type Told } from '../children/told.ts';
 import type { Subject } from '../subjects/subject.ts';
 import { acknowledgedAfterFault, isFlush } from './trace.ts';
 import type { Fault, TracedEnd } from './traced-run.ts';

@@ -30,12 +30,9 @@ export function nodeCommand({ directory, folder, nodeOptions = [] }: LoneNodeOpt
   const kekPath = join(folder, 'kek');
   if (!existsSync(kekPath)) writeFileSync(kekPath, randomBytes(32), { mode: 0o600 });
   const program = join(dirname(fileURLToPath(import.meta.resolve('@raftseal/server'))), 'main.js');
-  return [
-    process.execPath,
-    ...nodeOptions,
-    ...[program, 'start', '--data', directory, '--kek', `file:${kekPath}`],
-    ...['--shards', `${SHARDS}`, '--port', '0', '--admin-port', '0'],
-  ];
+  const start = [program, 'start', '--data', directory, '--kek', `file:${kekPath}`];
+  const flags = ['--shards', `${SHARDS}`, '--port', '0', '--admin-port', '0'];
+  return [process.execPath, ...nodeOptions, ...start, ...flags];
 }
 
 /** Where a node listens, once it has written so. */

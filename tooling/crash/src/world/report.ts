@@ -64,7 +64,10 @@ export function isRight({ faults, violations, isCanary }: ScenarioResult): boole
 
 const VIOLATIONS_LISTED_MAX = 20;
 
-export function printTable(results: readonly ScenarioResult[], print: (line: string) => void): void {
+export function printTable(
+  results: readonly ScenarioResult[],
+  print: (line: string) => void,
+): void {
   const header = ['scenario', 'runs', 'void', 'faults seen', 'violations', 'canary', 's'];
   const rows = results.map((result) => [
     result.scenario,
@@ -77,7 +80,12 @@ export function printTable(results: readonly ScenarioResult[], print: (line: str
   ]);
   const widths = header.map((_, at) => Math.max(...[header, ...rows].map((row) => width(row, at))));
   for (const row of [header, ...rows]) {
-    print(row.map((cell, at) => cell.padEnd(widths[at] ?? 0)).join('  ').trimEnd());
+    print(
+      row
+        .map((cell, at) => cell.padEnd(widths[at] ?? 0))
+        .join('  ')
+        .trimEnd(),
+    );
   }
   for (const { scenario, isCanary, violations } of results) {
     if (isCanary) continue;
