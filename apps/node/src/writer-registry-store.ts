@@ -14,7 +14,7 @@ import { closeSync, fsyncSync, mkdirSync, openSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { fatalError, type WriterRegistry, type WriterRow } from '@raftseal/interface';
-import { lmdbFileProblem } from '@raftseal/kv';
+import { lmdbFileProblem, openedIn, prepareLockFile } from '@raftseal/kv';
 import { open, type RootDatabase, type RootDatabaseOptionsWithPath } from 'lmdb';
 import type { SealCountStore } from './seal-ledger.ts';
 
@@ -33,9 +33,15 @@ export interface WriterRegistryStore extends WriterRegistry, SealCountStore {
   close(): Promise<void>;
 }
 
-/** @throws RAFTSEAL_NODE_REGISTRY_CORRUPT (fatal) for a file or a row that is damaged */
+/**
+ * @throws RAFTSEAL_NODE_REGISTRY_CORRUPT (fatal) for a file or a row that is damaged;
+ *   RAFTSEAL_KV_OPEN_FAILED
+ */
 export function openWriterRegistry(directory: string): WriterRegistryStore {
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
+  openedIn(directory, () => {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    prepareLockFile(directory);
+  });
   const options: RootDatabaseOptionsWithPath & UndeclaredOptions = {
     path: directory,
     keyEncoding: 'binary',
@@ -45,7 +51,7 @@ export function openWriterRegistry(directory: string): WriterRegistryStore {
     permissionsMode: 0o600,
   };
   checkFile(directory);
-  const database = open<Buffer, Buffer>(options);
+  const database = openedIn(directory, () => open<Buffer, Buffer>(options));
   // LMDB flushes the content of its files, not their names.
   for (const named of [directory, dirname(directory)]) flushDirectory(named);
   const { rows, sealCounts } = readAll(database);

@@ -1,4 +1,4 @@
-import { readdir, stat } from 'node:fs/promises';
+import { mkdir, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { WriterRow } from '@raftseal/interface';
 import { open, type RootDatabase } from 'lmdb';
@@ -31,6 +31,13 @@ function rawRows(directory: string): RootDatabase<Buffer, Buffer> {
 }
 
 describe('the writer registry', () => {
+  it('is refused with a code, and does not end the process, where its files cannot be made', async () => {
+    const directory = newDirectory();
+    await mkdir(join(directory, 'lock.mdb'), { recursive: true });
+    const refused = expect.objectContaining({ code: 'RAFTSEAL_KV_OPEN_FAILED' });
+    expect(() => openWriterRegistry(directory)).toThrow(refused);
+  });
+
   it('is empty when it is new, and for its owner alone', async () => {
     const directory = newDirectory();
     const registry = opened(directory);

@@ -11,7 +11,10 @@ const { O_CREAT, O_RDWR } = constants;
 /** Of LMDB's header and of 128 readers, its default: a longer file is taken for more readers. */
 const LOCK_BYTES = 8_272;
 
-/** @throws what the file system throws */
+/**
+ * To be called before the environment in a directory is opened.
+ * @throws what the file system throws
+ */
 export function prepareLockFile(directory: string): void {
   const descriptor = openSync(join(directory, LOCK_FILE), O_RDWR | O_CREAT, 0o600);
   try {
