@@ -54,11 +54,6 @@ const systemPackages = [
     usedFor: 'the headers of that module',
   },
   {
-    debian: 'e2fsprogs',
-    commands: ['mkfs.ext4'],
-    usedFor: 'file systems whose power is cut',
-  },
-  {
     debian: 'spin',
     commands: ['spin'],
     usedFor: 'searching every state of the model of the cutover',

@@ -12,9 +12,9 @@ export { arityMatches, type CommandSpec, commandKeys, commandTable } from './com
 export { ContentDigest } from './content-digest.ts';
 export { stoppedStoreEnvelopes } from './envelopes.ts';
 export { matchesGlob } from './glob.ts';
-export { openedIn } from './lmdb-connection.ts';
 export { lmdbFileProblem } from './lmdb-file-check.ts';
 export { prepareLockFile } from './lmdb-lock-file.ts';
+export { openedIn } from './opened-in.ts';
 export type {
   KvCensus,
   KvDigest,

@@ -11,11 +11,12 @@
  */
 import { createRequire } from 'node:module';
 import { Worker } from 'node:worker_threads';
-import { fatalError, RaftsealError } from '@raftseal/interface';
+import { fatalError, type RaftsealError } from '@raftseal/interface';
 import { type Database, open, type RootDatabase } from 'lmdb';
 import { checkLmdbFile } from './lmdb-file-check.ts';
 import { prepareLockFile } from './lmdb-lock-file.ts';
 import { LmdbView } from './lmdb-view.ts';
+import { openedIn } from './opened-in.ts';
 import type { TableRow } from './row-source.ts';
 import type { StoreReplacement } from './store-environment.ts';
 import {
@@ -95,7 +96,10 @@ export class LmdbConnection implements StoreReplacement {
     });
   }
 
-  /** @throws RAFTSEAL_KV_STORE_CORRUPT, RAFTSEAL_KV_OPEN_FAILED; RangeError where `mapBytes` is no size LMDB can map. */
+  /**
+   * @throws RAFTSEAL_KV_STORE_CORRUPT, RAFTSEAL_KV_OPEN_FAILED; RangeError where `mapBytes` is no size
+   *   that LMDB can map.
+   */
   static async open(options: ConnectionOptions): Promise<LmdbConnection> {
     const { mapBytes } = options;
     // LMDB takes a negative or fractional size for an address and crashes the process.
@@ -260,22 +264,6 @@ export class LmdbConnection implements StoreReplacement {
     this.#waiter = undefined;
     waiter?.reject(this.#failure);
     return this.#failure;
-  }
-}
-
-/** Opens or makes files of a store in its directory. @throws RAFTSEAL_KV_OPEN_FAILED */
-export function openedIn<Result>(path: string, open: () => Result): Result {
-  try {
-    return open();
-  } catch (error) {
-    if (error instanceof RaftsealError) throw error;
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new RaftsealError(
-      'RAFTSEAL_KV_OPEN_FAILED',
-      `the files of a store were expected to be opened or made in ${path}, and were not (${reason}): ` +
-        'check the disk, its free space and the owner of the files, then start again',
-      { cause: error },
-    );
   }
 }
 

@@ -18,8 +18,9 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { codeOf, fatalError } from '@raftseal/interface';
-import { type ConnectionOptions, LmdbConnection, openedIn } from './lmdb-connection.ts';
+import { type ConnectionOptions, LmdbConnection } from './lmdb-connection.ts';
 import type { LmdbView } from './lmdb-view.ts';
+import { openedIn } from './opened-in.ts';
 import type { TableRow } from './row-source.ts';
 import type { StoreEnvironment } from './store-environment.ts';
 import type { WriteBatch } from './write-batch.ts';

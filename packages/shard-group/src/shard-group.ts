@@ -281,10 +281,7 @@ export class ShardGroup<Result> {
     await leadership.resign();
   }
 
-  /**
-   * Leaves leading to others, who can do more for the shard: gives leadership up at once, whatever is
-   * in flight, and stands for election no more before the result is called.
-   */
+  /** Gives leadership up, whatever is in flight; the result is called to stand for election again. */
   standAside(): () => void {
     const resume = this.#candidate.suspend();
     void this.#leadership?.resign();

@@ -11,14 +11,12 @@ import { readSync, writeSync } from 'node:fs';
 import { codeOf } from '@raftseal/interface';
 import { type CutPlan, Cutter } from './cut-plan.ts';
 
-/**
- * Bugs that every program can be given: `early` acknowledges before the deed, `swallow` acknowledges
- * what failed. The rigs must catch them.
- */
-export const toldPlants = ['early', 'swallow'] as const;
-
 export interface ProgramOptions {
   readonly directory: string;
+  /**
+   * Bugs that every program can be given: `early` acknowledges before the deed, `swallow` acknowledges
+   * what failed. The rigs must catch them.
+   */
   readonly plant?: string | undefined;
   readonly cut?: CutPlan;
   /** Nothing is begun before a byte comes on standard input. */
