@@ -210,16 +210,6 @@ describe('damaged files', SLOW, () => {
     });
   });
 
-  it('a sidecar that is missing is made again from a log that goes back to the first entry', async () => {
-    await onCopy(async (copy) => {
-      await rm(sidecarOf(copy));
-      const node = await startNode({ dataPath: copy, kekPath: place.kekPath });
-      expect(await node.client().get('key:7')).toBe('value:7');
-      await command(node, { dataPath: copy }, ['verify']);
-      await node.stop();
-    });
-  });
-
   it('a sidecar that is missing beside a sealed store is a refusal', async () => {
     await onCopy(async (copy) => {
       const node = await startNode({ dataPath: copy, kekPath: place.kekPath });
